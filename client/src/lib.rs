@@ -1,0 +1,29 @@
+//! The agent's side of Varta: a handle that beats and never blocks.
+//!
+//! [`Varta::sealed`] connects with an agent key file; [`Varta::builder`] says more: a unit, a promise, labels. A beat
+//! costs one clock reading, eight random bytes, one sealing and one send for each observer, and no allocation.
+//!
+//! * [`session`]: when a session begins and how frames are stamped. Pure, for simulators and the curious.
+//! * [`keyfile`]: agent key files, and the rules for every file that holds a secret.
+
+#![deny(unsafe_code)]
+
+pub mod keyfile;
+pub mod session;
+
+mod announce;
+mod boot;
+mod client;
+mod clock;
+mod fork;
+mod outcome;
+mod process;
+mod salt;
+mod sources;
+mod transport;
+
+pub use client::{Beat, BeatTransport, Varta};
+pub use outcome::{BeatError, BeatFault, BeatOutcome, DropReason};
+pub use sources::{OsSources, Sources};
+pub use transport::sealed::{ConnectError, SealedBuilder, SealedTransport, UnitError};
+pub use varta_vlp::Status;

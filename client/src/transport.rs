@@ -1,0 +1,3 @@
+//! The ways by which beats travel.
+
+pub(crate) mod sealed;

@@ -1,0 +1,29 @@
+//! Varta's configuration files: what may stand in them, and reading them strictly.
+//!
+//! [`ObserverConfig`] is `observer.toml` as plain data: build it in code from its [`Default`] and [`ObserverConfig::validate`]
+//! it, or read it with [`ObserverConfig::load`]. A file is refused with every mistake in it named at once, by file, line and
+//! key. No secret ever stands in a configuration file: it names key files.
+//!
+//! Every key is listed once, in `schema.rs`. Reading, checking, rendering and comparing all walk that list, so a key
+//! cannot be accepted but not checked, or changed but not told.
+
+#![forbid(unsafe_code)]
+
+mod check;
+mod error;
+mod observer;
+mod read;
+mod reload;
+mod render;
+mod schema;
+mod slot;
+mod suggest;
+mod units;
+
+pub use error::{ConfigError, Problem, Problems};
+pub use observer::{
+    Acceptance, Export, Http, Identity, Limits, Listen, Log, LogFormat, LogLevel, Metrics, ObserverConfig, PerAgent,
+    Stall, Trust,
+};
+pub use read::MAX_FILE_BYTES;
+pub use reload::Reload;

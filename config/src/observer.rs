@@ -1,0 +1,229 @@
+//! `observer.toml` as plain data. The sample `config/observer.toml` tells an operator the same.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::slot::choice;
+
+/// All that an observer can be told. The fields are the file's sections; [`Default`] is an empty file, which still lacks
+/// a listener.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObserverConfig {
+    /// `[observer]`: who this observer is, and its files.
+    pub observer: Identity,
+    /// `[[listen]]`: where beats are received, 1 to 16 of them.
+    pub listen: Vec<Listen>,
+    /// `[stall]`: when silence is a stall.
+    pub stall: Stall,
+    /// `[acceptance]`: how far clocks may differ and how long old keys live.
+    pub acceptance: Acceptance,
+    /// `[limits]`: how much state is kept.
+    pub limits: Limits,
+    /// `[http]`: metrics, health and the slot API.
+    pub http: Http,
+    /// `[metrics]`: how much the metrics say.
+    pub metrics: Metrics,
+    /// `[export]`: the event file.
+    pub export: Export,
+    /// `[log]`: the log on standard error.
+    pub log: Log,
+}
+
+/// `[observer]`: who this observer is, and its files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// What this observer calls itself; without it, the audience its key file names.
+    pub name: Option<String>,
+    /// Where state is kept across restarts. Without it nothing is, and each start refuses frames from before it.
+    pub state_dir: Option<PathBuf>,
+    /// The observer's key file. A sealed listener needs it.
+    pub key_file: Option<PathBuf>,
+    /// The roster: which agents there are. Without it every agent with a valid key is welcome.
+    pub roster_file: Option<PathBuf>,
+}
+
+/// One `[[listen]]`: an address at which beats are received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// UDP address for sealed frames. Port 0 lets the system choose.
+    pub sealed: SocketAddr,
+    /// The origin class of what arrives here.
+    pub trust: Trust,
+    /// Receive buffer asked of the kernel, in bytes, 64 KiB to 1 GiB. The kernel may grant less.
+    pub receive_buffer: u32,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            sealed: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 9900),
+            trust: Trust::default(),
+            receive_buffer: 8 << 20,
+        }
+    }
+}
+
+/// `[stall]`: when silence is a stall. Durations, as everywhere here, are wall time of the observer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stall {
+    /// Silence allowed to a sender that promises nothing, 10 ms to 1 d.
+    pub threshold: Duration,
+    /// Promised beats that may be lost in a row before a stall, 1 to 1000.
+    pub misses: u32,
+    /// Allowance for the path on top of a promise, 0 to 1 min.
+    pub margin: Duration,
+    /// The longest promise taken at its word, 1 s to 30 d; longer ones are held to it.
+    pub max_promise: Duration,
+    /// The longest planned absence taken at its word, 1 s to 30 d; longer ones are held to it.
+    pub max_hold: Duration,
+    /// Blindness after which the observer itself is critical, 1 s to 1 d.
+    pub blind_limit: Duration,
+}
+
+impl Default for Stall {
+    fn default() -> Self {
+        Self {
+            threshold: Duration::from_secs(2),
+            misses: 2,
+            margin: Duration::from_millis(250),
+            max_promise: Duration::from_secs(3600),
+            max_hold: Duration::from_secs(3600),
+            blind_limit: Duration::from_secs(60),
+        }
+    }
+}
+
+/// `[acceptance]`: how far clocks may differ and how long old keys live (`vlp/SPEC.md`, acceptance).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acceptance {
+    /// How far an agent's clock may be from the observer's, 10 ms to 1 min.
+    pub skew: Duration,
+    /// How long an agent's previous key generation is accepted after its newer one was first heard, 0 to 365 d.
+    pub generation_overlap: Duration,
+    /// How long a required agent may be gone before it is `missing`, 1 s to 30 d.
+    pub return_within: Duration,
+}
+
+impl Default for Acceptance {
+    fn default() -> Self {
+        Self {
+            skew: Duration::from_secs(5),
+            generation_overlap: Duration::from_secs(7 * 24 * 3600),
+            return_within: Duration::from_secs(600),
+        }
+    }
+}
+
+/// `[limits]`: how much state is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Agents known at once, 1 to 10,000,000.
+    pub agents: u32,
+    /// Slots one agent may hold, 1 to 65,536.
+    pub slots_per_agent: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            agents: 1_000_000,
+            slots_per_agent: 64,
+        }
+    }
+}
+
+/// `[http]`: metrics, health and the slot API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// TCP address; `None` opens no HTTP (`listen = ""` in the file). Port 0 lets the system choose.
+    pub listen: Option<SocketAddr>,
+    /// File with the bearer token that requests must carry. Needed off loopback.
+    pub token_file: Option<PathBuf>,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9910)),
+            token_file: None,
+        }
+    }
+}
+
+/// `[metrics]`: how much the metrics say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// Which slots have series of their own.
+    pub per_agent: PerAgent,
+}
+
+/// `[export]`: the event file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Export {
+    /// Tab-separated file that events are appended to; `None` writes none.
+    pub file: Option<PathBuf>,
+    /// Whether every accepted beat is a row, too.
+    pub beats: bool,
+}
+
+/// `[log]`: the log on standard error.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Log {
+    /// For people or for machines.
+    pub format: LogFormat,
+    /// The least important level written.
+    pub level: LogLevel,
+}
+
+choice! {
+    /// The origin class of a sealed listener (`vlp/SPEC.md`, origin trust).
+    Trust {
+        /// Frames are authentic, but silence may be the network's: recovery is refused.
+        #[default]
+        Verified = "verified",
+        /// The operator vouches for the path: recovery is possible where the roster grants it, too.
+        OperatorAttested = "operator-attested",
+    }
+}
+
+choice! {
+    /// Which slots have metric series of their own.
+    PerAgent {
+        /// Every slot.
+        #[default]
+        All = "all",
+        /// Only slots whose verdict is not `up`.
+        Unhealthy = "unhealthy",
+        /// None: only totals.
+        None = "none",
+    }
+}
+
+choice! {
+    /// The form of log lines.
+    LogFormat {
+        /// For people.
+        #[default]
+        Text = "text",
+        /// One JSON object a line.
+        Json = "json",
+    }
+}
+
+choice! {
+    /// The least important level written to the log.
+    LogLevel {
+        /// The observer stops.
+        Error = "error",
+        /// Worth waking someone.
+        Warn = "warn",
+        /// A slot changed its state.
+        #[default]
+        Info = "info",
+        /// A datagram was refused.
+        Debug = "debug",
+        /// Every datagram.
+        Trace = "trace",
+    }
+}

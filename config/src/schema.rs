@@ -1,0 +1,219 @@
+//! Every key of `observer.toml`: its section, name, type and range, and whether a running observer takes a new value.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::observer::{Acceptance, Export, Http, Identity, Limits, Listen, Log, Metrics, ObserverConfig, Stall};
+use crate::slot::Slot;
+
+/// What a reload does with a changed key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Takes {
+    Live,
+    Restart,
+}
+use Takes::{Live, Restart};
+
+pub(crate) struct Field<'a> {
+    pub(crate) key: &'static str,
+    pub(crate) slot: Slot<'a>,
+    pub(crate) takes: Takes,
+    /// Whether the section cannot do without it.
+    pub(crate) required: bool,
+}
+
+pub(crate) struct Section<'a> {
+    pub(crate) name: &'static str,
+    /// Which of several, for `[[name]]`.
+    pub(crate) index: Option<usize>,
+    pub(crate) fields: Vec<Field<'a>>,
+}
+
+impl Section<'_> {
+    /// The section as errors name it: `stall`, `listen[0]`.
+    pub(crate) fn path(&self) -> String {
+        match self.index {
+            Some(index) => format!("{}[{index}]", self.name),
+            None => self.name.to_owned(),
+        }
+    }
+
+    /// The section as the file heads it: `[stall]`, `[[listen]]`.
+    pub(crate) fn header(&self) -> String {
+        if self.index.is_some() {
+            format!("[[{}]]", self.name)
+        } else {
+            format!("[{}]", self.name)
+        }
+    }
+}
+
+impl ObserverConfig {
+    /// Every place of this configuration, in the order of the file.
+    pub(crate) fn sections(&mut self) -> Vec<Section<'_>> {
+        let mut sections = vec![section("observer", identity(&mut self.observer))];
+        sections.extend((self.listen.iter_mut().enumerate()).map(|(index, one)| Section {
+            name: "listen",
+            index: Some(index),
+            fields: listen(one),
+        }));
+        sections.extend([
+            section("stall", stall(&mut self.stall)),
+            section("acceptance", acceptance(&mut self.acceptance)),
+            section("limits", limits(&mut self.limits)),
+            section("http", http(&mut self.http)),
+            section("metrics", metrics(&mut self.metrics)),
+            section("export", export(&mut self.export)),
+            section("log", log(&mut self.log)),
+        ]);
+        sections
+    }
+
+    /// A configuration with one of every section, to read the schema from.
+    pub(crate) fn one_of_each() -> Self {
+        Self {
+            listen: vec![Listen::default()],
+            ..Self::default()
+        }
+    }
+
+    /// The name of every key there is, such as `stall.threshold`; the keys of each `[[listen]]` as `listen.sealed`.
+    #[must_use]
+    pub fn keys() -> Vec<String> {
+        (Self::one_of_each().sections().iter())
+            .flat_map(|section| {
+                section
+                    .fields
+                    .iter()
+                    .map(|field| format!("{}.{}", section.name, field.key))
+            })
+            .collect()
+    }
+}
+
+fn section<'a>(name: &'static str, fields: Vec<Field<'a>>) -> Section<'a> {
+    Section {
+        name,
+        index: None,
+        fields,
+    }
+}
+
+fn field<'a>(key: &'static str, takes: Takes, slot: Slot<'a>) -> Field<'a> {
+    Field {
+        key,
+        slot,
+        takes,
+        required: false,
+    }
+}
+
+fn identity(it: &mut Identity) -> Vec<Field<'_>> {
+    vec![
+        field("name", Restart, Slot::Name(&mut it.name)),
+        field("state_dir", Restart, Slot::Path(&mut it.state_dir)),
+        field("key_file", Live, Slot::Path(&mut it.key_file)),
+        field("roster_file", Live, Slot::Path(&mut it.roster_file)),
+    ]
+}
+
+fn listen(it: &mut Listen) -> Vec<Field<'_>> {
+    vec![
+        Field {
+            required: true,
+            ..field("sealed", Restart, Slot::Address(&mut it.sealed))
+        },
+        field("trust", Restart, Slot::Choice(&mut it.trust)),
+        field(
+            "receive_buffer",
+            Restart,
+            Slot::Bytes(&mut it.receive_buffer, 64 << 10..=1 << 30),
+        ),
+    ]
+}
+
+fn stall(it: &mut Stall) -> Vec<Field<'_>> {
+    vec![
+        field(
+            "threshold",
+            Live,
+            Slot::Duration(&mut it.threshold, from_millis(10, DAY)),
+        ),
+        field("misses", Live, Slot::Count(&mut it.misses, 1..=1000)),
+        field("margin", Live, Slot::Duration(&mut it.margin, from_millis(0, MINUTE))),
+        field(
+            "max_promise",
+            Live,
+            Slot::Duration(&mut it.max_promise, from_millis(1000, 30 * DAY)),
+        ),
+        field(
+            "max_hold",
+            Live,
+            Slot::Duration(&mut it.max_hold, from_millis(1000, 30 * DAY)),
+        ),
+        field(
+            "blind_limit",
+            Live,
+            Slot::Duration(&mut it.blind_limit, from_millis(1000, DAY)),
+        ),
+    ]
+}
+
+fn acceptance(it: &mut Acceptance) -> Vec<Field<'_>> {
+    vec![
+        field("skew", Restart, Slot::Duration(&mut it.skew, from_millis(10, MINUTE))),
+        field(
+            "generation_overlap",
+            Live,
+            Slot::Duration(&mut it.generation_overlap, from_millis(0, 365 * DAY)),
+        ),
+        field(
+            "return_within",
+            Live,
+            Slot::Duration(&mut it.return_within, from_millis(1000, 30 * DAY)),
+        ),
+    ]
+}
+
+fn limits(it: &mut Limits) -> Vec<Field<'_>> {
+    vec![
+        field("agents", Restart, Slot::Count(&mut it.agents, 1..=10_000_000)),
+        field(
+            "slots_per_agent",
+            Restart,
+            Slot::Count(&mut it.slots_per_agent, 1..=65_536),
+        ),
+    ]
+}
+
+fn http(it: &mut Http) -> Vec<Field<'_>> {
+    vec![
+        field("listen", Restart, Slot::AddressOrOff(&mut it.listen)),
+        field("token_file", Restart, Slot::Path(&mut it.token_file)),
+    ]
+}
+
+fn metrics(it: &mut Metrics) -> Vec<Field<'_>> {
+    vec![field("per_agent", Live, Slot::Choice(&mut it.per_agent))]
+}
+
+fn export(it: &mut Export) -> Vec<Field<'_>> {
+    vec![
+        field("file", Live, Slot::Path(&mut it.file)),
+        field("beats", Live, Slot::Flag(&mut it.beats)),
+    ]
+}
+
+fn log(it: &mut Log) -> Vec<Field<'_>> {
+    vec![
+        field("format", Restart, Slot::Choice(&mut it.format)),
+        field("level", Live, Slot::Choice(&mut it.level)),
+    ]
+}
+
+const MINUTE: u64 = 60_000;
+const DAY: u64 = 24 * 60 * MINUTE;
+
+fn from_millis(low: u64, high: u64) -> RangeInclusive<Duration> {
+    Duration::from_millis(low)..=Duration::from_millis(high)
+}

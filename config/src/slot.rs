@@ -1,0 +1,180 @@
+//! A place for one key's value: its type, its range, and its text.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use crate::units;
+
+/// A value that is one of a few words.
+pub(crate) trait Choice {
+    fn word(&self) -> &'static str;
+    fn words(&self) -> &'static [&'static str];
+    /// Takes `word` if it is one of [`Choice::words`].
+    fn choose(&mut self, word: &str) -> bool;
+}
+
+/// Defines a [`Choice`]: an enum, and the word each variant has in the file.
+macro_rules! choice {
+    ($(#[$about:meta])* $name:ident { $($(#[$variant_about:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub enum $name { $($(#[$variant_about])* $variant,)+ }
+
+        impl crate::slot::Choice for $name {
+            fn word(&self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+            fn words(&self) -> &'static [&'static str] {
+                &[$($word),+]
+            }
+            fn choose(&mut self, word: &str) -> bool {
+                match word {
+                    $($word => *self = Self::$variant,)+
+                    _ => return false,
+                }
+                true
+            }
+        }
+    };
+}
+pub(crate) use choice;
+
+/// Where one key's value stands, and what it may be.
+pub(crate) enum Slot<'a> {
+    Name(&'a mut Option<String>),
+    Path(&'a mut Option<PathBuf>),
+    Address(&'a mut SocketAddr),
+    /// An address, or "" for none.
+    AddressOrOff(&'a mut Option<SocketAddr>),
+    Duration(&'a mut Duration, RangeInclusive<Duration>),
+    Count(&'a mut u32, RangeInclusive<u32>),
+    Bytes(&'a mut u32, RangeInclusive<u32>),
+    Flag(&'a mut bool),
+    Choice(&'a mut dyn Choice),
+}
+
+impl Slot<'_> {
+    /// Takes a value from the file; relative paths are resolved against `base`. False if its type or form is wrong.
+    pub(crate) fn set(&mut self, value: &DeValue<'_>, base: &Path) -> bool {
+        match (self, value) {
+            (Self::Name(slot), DeValue::String(text)) => put(slot, Some(Some(text.to_string()))),
+            (Self::Path(slot), DeValue::String(text)) => {
+                put(slot, (!text.is_empty()).then(|| Some(base.join(text.as_ref()))))
+            }
+            (Self::Address(slot), DeValue::String(text)) => put(slot, text.parse().ok()),
+            (Self::AddressOrOff(slot), DeValue::String(text)) if text.is_empty() => put(slot, Some(None)),
+            (Self::AddressOrOff(slot), DeValue::String(text)) => put(slot, text.parse().ok().map(Some)),
+            (Self::Duration(slot, _), DeValue::String(text)) => put(slot, humantime::parse_duration(text).ok()),
+            (Self::Bytes(slot, _), DeValue::String(text)) => put(slot, units::parse_bytes(text)),
+            (Self::Count(slot, _) | Self::Bytes(slot, _), DeValue::Integer(number)) => {
+                put(slot, u32::from_str_radix(number.as_str(), number.radix()).ok())
+            }
+            (Self::Flag(slot), DeValue::Boolean(flag)) => put(slot, Some(*flag)),
+            (Self::Choice(slot), DeValue::String(word)) => slot.choose(word),
+            _ => false,
+        }
+    }
+
+    /// Whether the value is one that [`Slot::wants`] describes.
+    pub(crate) fn is_in_range(&self) -> bool {
+        match self {
+            Self::Name(name) => name.as_deref().is_none_or(is_name),
+            Self::Path(path) => path.as_deref().is_none_or(is_path),
+            Self::Duration(value, range) => range.contains(value),
+            Self::Count(value, range) | Self::Bytes(value, range) => range.contains(value),
+            Self::Address(_) | Self::AddressOrOff(_) | Self::Flag(_) | Self::Choice(_) => true,
+        }
+    }
+
+    /// What to write: the object of "write ..".
+    pub(crate) fn wants(&self) -> String {
+        match self {
+            Self::Name(_) => {
+                "a name in quotes: 1 to 64 letters, digits and ._:@+-, beginning with a letter or digit".to_owned()
+            }
+            Self::Path(_) => "the path of a file or directory in quotes, or leave the key out".to_owned(),
+            Self::Address(_) => {
+                "an IP address and a port in quotes, such as \"0.0.0.0:9900\" or \"[::]:9900\"".to_owned()
+            }
+            Self::AddressOrOff(_) => {
+                "an IP address and a port in quotes, such as \"127.0.0.1:9910\", or \"\" for none".to_owned()
+            }
+            Self::Duration(_, range) => {
+                let (low, high) = (
+                    units::render_duration(*range.start()),
+                    units::render_duration(*range.end()),
+                );
+                format!("a duration in quotes, from \"{low}\" to \"{high}\"")
+            }
+            Self::Count(_, range) => format!("a whole number from {} to {}", range.start(), range.end()),
+            Self::Bytes(_, range) => {
+                let (low, high) = (units::render_bytes(*range.start()), units::render_bytes(*range.end()));
+                format!("a size in quotes, from \"{low}\" to \"{high}\", or that many bytes")
+            }
+            Self::Flag(_) => "true or false".to_owned(),
+            Self::Choice(choice) => {
+                let words: Vec<_> = choice.words().iter().map(|word| format!("\"{word}\"")).collect();
+                words.join(" or ")
+            }
+        }
+    }
+
+    /// The value as TOML; `None` where the key is left out. A path that is not UTF-8 is rendered with U+FFFD.
+    pub(crate) fn text(&self) -> Option<String> {
+        Some(match self {
+            Self::Name(name) => quote(name.as_deref()?),
+            Self::Path(path) => quote(&path.as_deref()?.to_string_lossy()),
+            Self::Address(address) => quote(&address.to_string()),
+            Self::AddressOrOff(address) => quote(&address.map_or(String::new(), |address| address.to_string())),
+            Self::Duration(value, _) => quote(&units::render_duration(**value)),
+            Self::Count(value, _) => value.to_string(),
+            Self::Bytes(value, _) => quote(&units::render_bytes(**value)),
+            Self::Flag(flag) => flag.to_string(),
+            Self::Choice(choice) => quote(choice.word()),
+        })
+    }
+
+    /// Copies the value of the same key of another configuration.
+    pub(crate) fn copy(&mut self, from: &Slot<'_>) {
+        match (self, from) {
+            (Self::Name(to), Slot::Name(from)) => (**to).clone_from(from),
+            (Self::Path(to), Slot::Path(from)) => (**to).clone_from(from),
+            (Self::Address(to), Slot::Address(from)) => **to = **from,
+            (Self::AddressOrOff(to), Slot::AddressOrOff(from)) => **to = **from,
+            (Self::Duration(to, _), Slot::Duration(from, _)) => **to = **from,
+            (Self::Count(to, _), Slot::Count(from, _)) | (Self::Bytes(to, _), Slot::Bytes(from, _)) => **to = **from,
+            (Self::Flag(to), Slot::Flag(from)) => **to = **from,
+            (Self::Choice(to), Slot::Choice(from)) => assert!(to.choose(from.word()), "same key, same words"),
+            _ => unreachable!("one key has one type"),
+        }
+    }
+}
+
+fn put<T>(slot: &mut &mut T, value: Option<T>) -> bool {
+    let Some(value) = value else { return false };
+    **slot = value;
+    true
+}
+
+fn quote(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+/// The form of every name on the mesh (`vlp/SPEC.md`, announce).
+fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._:@+-".contains(&byte))
+}
+
+/// A path the system can open, and not a secret pasted where its file should be named.
+fn is_path(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    !bytes.is_empty() && !bytes.contains(&0) && !units::holds_secret(&path.to_string_lossy())
+}

@@ -1,0 +1,172 @@
+//! Properties: what is rendered reads back, and no text makes the reader panic.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use varta_config::{
+    Acceptance, Export, Http, Identity, Limits, Listen, Log, LogFormat, LogLevel, Metrics, ObserverConfig, PerAgent,
+    Stall, Trust,
+};
+
+fn duration(low_ms: u64, high_ms: u64) -> impl Strategy<Value = Duration> {
+    let nanos = low_ms * 1_000_000..=high_ms * 1_000_000;
+    let coarse = (low_ms..=high_ms).prop_map(Duration::from_millis);
+    prop_oneof![nanos.prop_map(Duration::from_nanos), coarse]
+}
+
+fn path() -> impl Strategy<Value = Option<PathBuf>> {
+    prop::option::of("/[^\0]{1,20}".prop_map(PathBuf::from))
+}
+
+fn listen(port: u16) -> impl Strategy<Value = Listen> {
+    (
+        any::<std::net::IpAddr>(),
+        prop::sample::select(vec![Trust::Verified, Trust::OperatorAttested]),
+        65_536..=1_u32 << 30,
+    )
+        .prop_map(move |(ip, trust, receive_buffer)| Listen {
+            sealed: (ip, port).into(),
+            trust,
+            receive_buffer,
+        })
+}
+
+const DAY: u64 = 86_400_000;
+
+prop_compose! {
+    fn stall()(
+        threshold in duration(10, DAY), misses in 1..=1000_u32, margin in duration(0, 60_000),
+        max_promise in duration(1000, 30 * DAY), max_hold in duration(1000, 30 * DAY), blind_limit in duration(1000, DAY),
+    ) -> Stall {
+        Stall { threshold, misses, margin, max_promise, max_hold, blind_limit }
+    }
+}
+
+prop_compose! {
+    fn acceptance()(
+        skew in duration(10, 60_000), generation_overlap in duration(0, 365 * DAY), return_within in duration(1000, 30 * DAY),
+    ) -> Acceptance {
+        Acceptance { skew, generation_overlap, return_within }
+    }
+}
+
+prop_compose! {
+    fn config()(
+        name in prop::option::of("[A-Za-z0-9][A-Za-z0-9._:@+-]{0,63}"),
+        (state_dir, key_file, roster_file) in (path(), "/[^\0]{1,20}".prop_map(PathBuf::from), path()),
+        listen in (1..=16_u16).prop_flat_map(|count| (1..=count).map(listen).collect::<Vec<_>>()),
+        (stall, acceptance) in (stall(), acceptance()),
+        (agents, slots_per_agent) in (1..=10_000_000_u32, 1..=65_536_u32),
+        (port, http_on, token_file) in (any::<u16>(), any::<bool>(), path()),
+        per_agent in prop::sample::select(vec![PerAgent::All, PerAgent::Unhealthy, PerAgent::None]),
+        (file, beats) in (path(), any::<bool>()),
+        format in prop::sample::select(vec![LogFormat::Text, LogFormat::Json]),
+        level in prop::sample::select(vec![LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace]),
+    ) -> ObserverConfig {
+        let ip = if token_file.is_some() { [10, 0, 0, 1] } else { [127, 0, 0, 1] };
+        ObserverConfig {
+            observer: Identity { name, state_dir, key_file: Some(key_file), roster_file },
+            listen,
+            stall,
+            acceptance,
+            limits: Limits { agents, slots_per_agent },
+            http: Http { listen: http_on.then_some((ip, port).into()), token_file },
+            metrics: Metrics { per_agent },
+            export: Export { beats: beats && file.is_some(), file },
+            log: Log { format, level },
+        }
+    }
+}
+
+/// Text made of the pieces a file is made of, put together wrongly.
+fn almost_toml() -> impl Strategy<Value = String> {
+    let keys = ObserverConfig::keys().into_iter().flat_map(|key| {
+        let (section, name) = key.split_once('.').expect("section.key");
+        [key.clone(), section.to_owned(), name.to_owned()]
+    });
+    let signs = [
+        "[", "]", "[[", "]]", "{", "}", ".", "=", "\n", ",", " ", "\"", "'", "\"\"\"", "#", "\\", "-", "\r\n",
+        "\u{feff}",
+    ];
+    let values = [
+        "1",
+        "-9",
+        "99999999999999999999",
+        "0x",
+        "\"2s\"",
+        "\"9MiB\"",
+        "true",
+        "\"\"",
+        "\"[::]:0\"",
+        "1979-05-27",
+        "nan",
+    ];
+    let pieces: Vec<String> = keys
+        .chain(signs.map(str::to_owned))
+        .chain(values.map(str::to_owned))
+        .collect();
+    let piece = prop_oneof![8 => prop::sample::select(pieces), 1 => any::<String>()];
+    prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn rendered_reads_back(config in config()) {
+        config.validate().unwrap();
+        let text = config.render();
+        let back = ObserverConfig::parse(&text, Path::new("/etc/varta/observer.toml"));
+        prop_assert_eq!(back.map_err(|error| error.to_string()), Ok(config), "{}", text);
+    }
+
+    #[test]
+    fn reload_of_anything_is_valid_and_then_quiet(old in config(), new in config()) {
+        let first = old.reload(&new);
+        first.config.validate().unwrap();
+        let second = first.config.reload(&new);
+        prop_assert_eq!(second.live, Vec::<String>::new());
+        prop_assert_eq!(&second.restart, &first.restart);
+        prop_assert_eq!(first.restart.is_empty(), first.config == new);
+    }
+
+    #[test]
+    fn any_text_is_answered(text in prop_oneof![almost_toml(), any::<String>()]) {
+        match ObserverConfig::parse(&text, Path::new("f")) {
+            Ok(config) => config.validate().unwrap(),
+            Err(error) => prop_assert!(error.to_string().lines().all(|line| line.starts_with("f:") || line.starts_with("and "))),
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_answered(bytes: Vec<u8>) {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("f");
+        std::fs::write(&file, &bytes).unwrap();
+        if let Err(error) = ObserverConfig::load(&file) {
+            prop_assert!(error.to_string().starts_with(&file.display().to_string()));
+        }
+    }
+}
+
+#[test]
+fn depth_and_length_do_no_harm() {
+    let piled = |piece: &str| piece.repeat((1 << 18) / piece.len());
+    for piece in [
+        "a.",
+        "[",
+        "{a=",
+        "[[a.",
+        "a=[",
+        "\"\n",
+        "[[listen]]\n",
+        "a={",
+        "stall.misses=1\n",
+        "=",
+    ] {
+        assert!(ObserverConfig::parse(&piled(piece), Path::new("f")).is_err(), "{piece}");
+        assert!(
+            ObserverConfig::parse(&format!("stall.margin={}", piled(piece)), Path::new("f")).is_err(),
+            "{piece}"
+        );
+    }
+}
