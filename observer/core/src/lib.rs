@@ -1,0 +1,217 @@
+//! Who is alive: acceptance and detection as a pure state machine.
+//!
+//! [`Core`] turns `(now, origin, datagram)` into slot state and changes, and knows nothing of sockets, clocks, files or
+//! threads. Time, keys and the seed of its tables come in as arguments; bad peers are a closed [`Reject`], counted and
+//! dropped.
+//!
+//! * in: [`Core::begin_turn`], [`Core::handle_datagram`], [`Core::handle_batch`], [`Core::resume`],
+//!   [`Core::handle_gap`], [`Core::handle_drops`], [`Core::handle_timeout`]
+//! * out: [`Core::poll_timeout`], [`Core::poll_change`], [`Core::page`], [`Core::why`]
+//! * kept over a restart: [`Core::take_dirty`], [`Core::save_page`], [`Core::restore`], [`Core::start`]
+
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
+
+mod accept;
+mod blind;
+mod commit;
+mod counters;
+mod deadlines;
+mod detector;
+mod event;
+mod evict;
+mod judge;
+mod limits;
+mod page;
+mod refusal;
+mod required;
+mod roster;
+mod saved;
+mod sight;
+mod slot;
+mod table;
+mod tell;
+mod time;
+mod trust;
+mod why;
+
+use std::collections::{HashMap, VecDeque};
+
+pub use accept::Datagram;
+pub use blind::Cause;
+pub use counters::{Counters, Histogram, ListenerCounters, STALL_BUCKETS};
+pub use event::{AgentChange, Beat, Change, ObserverChange, Outcome, SlotChange, SlotId, Subject, Verdict};
+pub use limits::{Limits, Settings};
+pub use page::{Cursor, SlotView};
+pub use roster::{Roster, RosterEntry};
+pub use saved::{Saved, SavedAgent, SavedSlot, SlotKey, Start};
+pub use slot::Phase;
+pub use time::{MILLI, MonoNs, Now, SECOND, WallNs};
+pub use trust::{Class, Origin};
+pub use varta_vlp::Reject;
+
+use varta_vlp::{AudienceId, key::AudienceKey};
+
+/// An audience whose frames are accepted.
+#[derive(Debug)]
+pub struct Audience {
+    /// Its id.
+    pub id: AudienceId,
+    /// Its key, made ready.
+    pub key: AudienceKey,
+    /// For a retiring audience, the end of its time.
+    pub until: Option<WallNs>,
+}
+
+/// The observer's knowledge, and the rules by which it grows.
+pub struct Core {
+    settings: Settings,
+    limits: Limits,
+    audiences: Vec<Audience>,
+    roster: Option<Roster>,
+    table: table::Table,
+    aside: HashMap<u32, slot::Aside>,
+    counters: Counters,
+    changes: event::Changes,
+    verdicts: [u32; Verdict::ALL.len()],
+    /// Agents with a slot neither departed nor ended.
+    active_agents: u32,
+    /// The restart barrier of the whole fleet.
+    barrier: WallNs,
+    /// Durable on disk: nothing sent later than this is accepted before it was raised.
+    horizon: WallNs,
+    /// The largest accepted.
+    newest_sent: WallNs,
+    sight: blind::Sight,
+    losses: blind::Losses,
+    witnesses: Vec<u32>,
+    witnesses_judged: MonoNs,
+    parked: Option<Box<accept::Parked>>,
+    overloaded: bool,
+    strangers: u32,
+    last_shed: Option<MonoNs>,
+    required: required::Required,
+    dirty_slots: Vec<u32>,
+    dirty_agents: Vec<u32>,
+    /// Agents without slots, in the order in which they lost their last one.
+    slotless: VecDeque<(MonoNs, u32)>,
+    /// Agents with changes that were not told.
+    flapping: VecDeque<u32>,
+    /// Whether what was taken back was saved under another boot of this host.
+    other_boot: bool,
+    /// Slots that were evicted since they were last saved.
+    removed: Vec<saved::SlotKey>,
+    due: Vec<(u32, MonoNs)>,
+}
+
+impl Core {
+    /// A core that knows nobody. `seed` is random; it keeps its tables' order from being guessed. `listeners` is how
+    /// many there are. Until [`Self::start`] is called the barrier is in the infinite past and the horizon beyond all time.
+    #[must_use]
+    pub fn new(settings: Settings, limits: Limits, audiences: Vec<Audience>, listeners: usize, seed: u64) -> Self {
+        Self {
+            settings,
+            limits,
+            audiences,
+            roster: None,
+            table: table::Table::new(seed),
+            aside: HashMap::new(),
+            counters: Counters { listeners: vec![ListenerCounters::default(); listeners], ..Counters::default() },
+            changes: event::Changes::new(limits.changes),
+            verdicts: [0; Verdict::ALL.len()],
+            active_agents: 0,
+            barrier: WallNs(0),
+            horizon: WallNs(u64::MAX),
+            newest_sent: WallNs(0),
+            sight: blind::Sight::default(),
+            losses: blind::Losses::default(),
+            witnesses: Vec::new(),
+            witnesses_judged: MonoNs(0),
+            parked: None,
+            overloaded: false,
+            strangers: 0,
+            last_shed: None,
+            required: required::Required::default(),
+            dirty_slots: Vec::new(),
+            dirty_agents: Vec::new(),
+            slotless: VecDeque::new(),
+            flapping: VecDeque::new(),
+            other_boot: false,
+            removed: Vec::new(),
+            due: Vec::new(),
+        }
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Puts other settings in force; deadlines already fixed stay as they are.
+    pub fn set_settings(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
+    /// Puts other audience keys in force. Agents' cached keys are derived anew.
+    pub fn set_audiences(&mut self, audiences: Vec<Audience>) {
+        self.audiences = audiences;
+        for number in 0..self.table.agent_numbers() {
+            self.table.agent_mut(number).audience = slot::NONE;
+        }
+        if let Some(parked) = &mut self.parked {
+            parked.audience = slot::NONE;
+        }
+    }
+
+    /// Everything sent at or before this is refused.
+    #[must_use]
+    pub const fn barrier(&self) -> WallNs {
+        self.barrier
+    }
+
+    /// What the horizon is to be raised above: the largest accepted send time.
+    #[must_use]
+    pub const fn newest_sent(&self) -> WallNs {
+        self.newest_sent
+    }
+
+    /// The horizon in force.
+    #[must_use]
+    pub const fn horizon(&self) -> WallNs {
+        self.horizon
+    }
+
+    /// Says that `horizon` is durable on disk; `WallNs(u64::MAX)` suspends the protection when the disk refuses.
+    pub fn set_horizon(&mut self, horizon: WallNs) {
+        self.horizon = horizon;
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        Counters { changes_lost: self.changes.lost, ..self.counters.clone() }
+    }
+
+    /// The next change, oldest first.
+    pub fn poll_change(&mut self) -> Option<Change> {
+        self.changes.pop()
+    }
+
+    /// How many slots and agents are known.
+    #[must_use]
+    pub fn sizes(&self) -> (usize, usize) {
+        (self.table.slot_count(), self.table.agent_count())
+    }
+
+    fn audience(&self, id: AudienceId, wall: WallNs) -> Option<u32> {
+        let usable = |audience: &Audience| audience.id == id && audience.until.is_none_or(|until| wall < until);
+        self.audiences.iter().position(usable).and_then(|place| u32::try_from(place).ok())
+    }
+
+    /// The class a slot of `agent` has when it is heard on a listener declared eligible, or not.
+    fn class(&self, agent: varta_vlp::AgentId, attested: bool) -> Class {
+        let granted = attested && self.roster.as_ref().and_then(|roster| roster.get(agent)).is_some_and(|e| e.recovery);
+        if granted { Class::OperatorAttested } else { Class::NetworkVerified }
+    }
+}

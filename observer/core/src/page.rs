@@ -1,0 +1,174 @@
+//! Reading the state out, in bounded steps.
+
+use varta_vlp::{
+    AgentId, Status, UnitId,
+    sealed::{Metadata, shown_pid},
+};
+
+use crate::{
+    Core,
+    event::{SlotId, Verdict},
+    roster::RosterEntry,
+    slot::Marks,
+    time::{Now, WallNs},
+    trust::Class,
+};
+
+/// Where a reading of the state goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor(pub u64);
+
+/// A row: a slot, or an agent of the roster that is not here (then [`SlotView::slot`] is `None`): missing, or unknown
+/// while agents without a record are shed.
+pub struct SlotView<'a> {
+    /// The slot.
+    pub slot: Option<SlotId>,
+    /// The agent's id.
+    pub agent: AgentId,
+    /// Its name, once the roster or an announce told it.
+    pub agent_name: Option<&'a str>,
+    /// The unit's id.
+    pub unit: UnitId,
+    /// Its name, once an announce told it.
+    pub unit_name: Option<&'a str>,
+    /// The pid as a person reads it; 0 where none was heard.
+    pub pid: u32,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The newest status.
+    pub status: Status,
+    /// The newest payload.
+    pub payload: u32,
+    /// How far its origin can be trusted.
+    pub class: Class,
+    /// Since the newest accepted beat left its sender, by the session's minimum offset where that is known, else by the
+    /// wall clocks; nanoseconds. `None` where none was heard.
+    pub last_beat_age: Option<u64>,
+    /// The session's start, nanoseconds since the Unix epoch.
+    pub session: u64,
+    /// Restarts seen.
+    pub restarts: u32,
+    /// Stalls told.
+    pub stalls: u32,
+    /// Beats accepted.
+    pub beats: u64,
+    /// The sender's own lateness at its newest beat, microseconds.
+    pub lag_us: u32,
+    announce: Option<Metadata<'a>>,
+    roster: Option<&'a RosterEntry>,
+}
+
+impl<'a> SlotView<'a> {
+    /// Labels by key: the roster's win over announced ones.
+    pub fn labels(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        let roster = self.roster;
+        let announced = self.announce.into_iter().flat_map(|metadata| metadata.iter()).filter(move |(key, _)| {
+            !matches!(*key, "agent" | "unit") && roster.is_none_or(|entry| !entry.labels.contains_key(*key))
+        });
+        let decided = roster.into_iter().flat_map(|entry| entry.labels.iter()).map(|(key, value)| (&**key, &**value));
+        decided.chain(announced)
+    }
+}
+
+/// Where the roster begins in a [`Cursor`], whatever slots are added meanwhile.
+const ROSTER: u64 = 1 << 32;
+
+impl Core {
+    /// Hands rows to `read` from `cursor` on, looking at no more than `limit` places; `None` when all were read.
+    pub fn page(&self, now: Now, cursor: Cursor, limit: u32, mut read: impl FnMut(SlotView<'_>)) -> Option<Cursor> {
+        let slots = u64::from(self.table.slot_numbers());
+        let end = ROSTER + self.roster.as_ref().map_or(0, |roster| roster.len() as u64);
+        let (mut place, mut left) = (cursor.0, limit);
+        while place < end && left > 0 {
+            if (slots..ROSTER).contains(&place) {
+                place = ROSTER;
+                continue;
+            }
+            let view = match place.checked_sub(ROSTER) {
+                None => u32::try_from(place).ok().and_then(|number| self.view(now, SlotId(number))),
+                Some(place) => usize::try_from(place).ok().and_then(|place| self.absent_view(place)),
+            };
+            view.into_iter().for_each(&mut read);
+            (place, left) = (place + 1, left - 1);
+        }
+        let place = if (slots..ROSTER).contains(&place) { ROSTER } else { place };
+        (place < end).then_some(Cursor(place))
+    }
+
+    /// The row of one slot.
+    #[must_use]
+    pub fn view(&self, now: Now, id: SlotId) -> Option<SlotView<'_>> {
+        let slot = self.table.live_slot(id.0)?;
+        let agent = self.table.agent(slot.agent).id;
+        let roster = self.roster.as_ref().and_then(|roster| roster.get(agent));
+        let announce = slot.announce.as_ref().and_then(|bytes| Metadata::parse(bytes).ok());
+        let name = |key| announce.and_then(|metadata: Metadata<'_>| metadata.get(key));
+        Some(SlotView {
+            slot: Some(id),
+            agent,
+            agent_name: roster.map(|entry| &*entry.name).or_else(|| name("agent")),
+            unit: slot.unit,
+            unit_name: name("unit"),
+            pid: shown_pid(slot.pid),
+            verdict: slot.verdict,
+            status: slot.status,
+            payload: slot.payload,
+            class: self.class(agent, slot.marks.has(Marks::ATTESTED)),
+            last_beat_age: Some(self.age(now, id.0)),
+            session: slot.session,
+            restarts: slot.restarts,
+            stalls: slot.stalls,
+            beats: slot.beats,
+            lag_us: slot.lag_us,
+            announce,
+            roster,
+        })
+    }
+
+    /// Nanoseconds since the slot's newest beat left its sender.
+    pub(crate) fn age(&self, now: Now, number: u32) -> u64 {
+        let slot = self.table.slot(number);
+        if slot.marks.has(Marks::UNLEARNED) {
+            return now.wall.0.saturating_sub(slot.sent_at.0);
+        }
+        now.mono.since(self.mapped_send_time(number))
+    }
+
+    fn absent_view(&self, place: usize) -> Option<SlotView<'_>> {
+        let (agent, entry) = self.roster.as_ref()?.at(place)?;
+        let record = self.table.find_agent(*agent).map(|number| self.table.agent(number));
+        let missing = record.is_none_or(|record| record.slots == 0 || record.missing);
+        missing.then_some(SlotView {
+            slot: None,
+            agent: *agent,
+            agent_name: Some(&entry.name),
+            unit: UnitId::NONE,
+            unit_name: None,
+            pid: 0,
+            verdict: self.absence(),
+            status: Status::Ok,
+            payload: 0,
+            class: Class::NetworkVerified,
+            last_beat_age: None,
+            session: 0,
+            restarts: 0,
+            stalls: 0,
+            beats: 0,
+            lag_us: 0,
+            announce: None,
+            roster: Some(entry),
+        })
+    }
+
+    /// The slot of an agent's unit; by its pid where `unit` is [`UnitId::NONE`].
+    #[must_use]
+    pub fn find(&self, agent: AgentId, unit: UnitId, pid: u32) -> Option<SlotId> {
+        self.table.find_slot(self.table.find_agent(agent)?, unit, pid).map(SlotId)
+    }
+
+    /// The largest accepted send time of a slot.
+    #[must_use]
+    pub fn newest_sent_of(&self, id: SlotId) -> Option<WallNs> {
+        self.table.live_slot(id.0).map(|slot| slot.largest_sent)
+    }
+}

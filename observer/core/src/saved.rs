@@ -1,0 +1,400 @@
+//! What outlives the observer, and how it is taken up again: SPEC, "Restart".
+
+use varta_vlp::{AgentId, Generation, Status, UnitId, key::AgentSecret, replay::Window};
+
+use crate::{
+    Core,
+    blind::Cause,
+    event::{ObserverChange, Verdict},
+    limits::CONTEST,
+    slot::{Aside, Marks, NONE, PackedWindow, Phase, Previous, Slot},
+    time::{MonoNs, Now, WallNs},
+};
+
+/// Whom a slot stands for, over restarts: the pid counts only where the unit is [`UnitId::NONE`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SlotKey {
+    /// The agent.
+    pub agent: AgentId,
+    /// Its unit.
+    pub unit: UnitId,
+    /// Its pid.
+    pub pid: u32,
+}
+
+/// One record to be kept, or to be taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Saved {
+    /// An agent; comes before its slots.
+    Agent(SavedAgent),
+    /// A slot, whole.
+    Slot(Box<SavedSlot>),
+    /// A slot that is no more.
+    Removed(SlotKey),
+}
+
+/// What is kept of an agent. Its key is derived again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedAgent {
+    /// The agent.
+    pub agent: AgentId,
+    /// The highest generation that authenticated.
+    pub floor: Generation,
+    /// When it first did, seconds since the Unix epoch.
+    pub floor_since: u32,
+    /// Nothing sent at or before this is accepted.
+    pub barrier: WallNs,
+}
+
+/// What is kept of a slot. Instants are on the saving observer's boot timeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedSlot {
+    /// Whom it stands for.
+    pub key: SlotKey,
+    /// Fixed by the session's first accepted frame.
+    pub generation: Generation,
+    /// The session's start.
+    pub session: u64,
+    /// Newest counter and the bits below it.
+    pub window: (u64, u128),
+    /// The start, newest counter and bits of the session before, where frames of it may still come.
+    pub previous: Option<(u64, u64, u128)>,
+    /// The counter of the session's FINAL.
+    pub last_counter: Option<u64>,
+    /// The boot of the sender's host.
+    pub boot: u64,
+    /// The newest base timestamp.
+    pub timestamp: u64,
+    /// The largest accepted.
+    pub sent_at: WallNs,
+    /// The session's minimum offset as of `arrival`, where known.
+    pub offset: Option<i64>,
+    /// When the newest frame was accepted.
+    pub arrival: MonoNs,
+    /// When the session was first heard.
+    pub heard: MonoNs,
+    /// When it is to be judged.
+    pub deadline: MonoNs,
+    /// Until when it is contested.
+    pub contested_until: Option<MonoNs>,
+    /// Beats accepted.
+    pub beats: u64,
+    /// The promise in force, milliseconds.
+    pub next_due_ms: u32,
+    /// The newest payload.
+    pub payload: u32,
+    /// Restarts seen.
+    pub restarts: u32,
+    /// Stalls told.
+    pub stalls: u32,
+    /// The newest status.
+    pub status: Status,
+    /// In which part of its life it is.
+    pub phase: Phase,
+    /// Whether the promise is a planned absence.
+    pub hold: bool,
+    /// Whether the session had a terminal beat.
+    pub terminal: bool,
+    /// The newest announce, as received.
+    pub announce: Option<Box<[u8]>>,
+}
+
+/// In what state an observer finds its own past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// There is none, and there should be none.
+    First,
+    /// It was stopped cleanly at this instant of its boot timeline.
+    Clean {
+        /// When it stopped.
+        stopped: MonoNs,
+        /// For how long it was away, nanoseconds.
+        away: u64,
+        /// The barrier that was in force.
+        barrier: WallNs,
+    },
+    /// It was not stopped cleanly; nothing sent after the horizon was accepted.
+    Crash {
+        /// The horizon on disk.
+        horizon: WallNs,
+        /// For how long it was away at most, nanoseconds.
+        away: u64,
+    },
+    /// State is corrupt, or missing where there was some, or has no place to be.
+    Lost,
+}
+
+impl Core {
+    fn saved_agent(&self, number: u32) -> Option<Saved> {
+        let agent = self.table.live_agent(number)?;
+        Some(Saved::Agent(SavedAgent {
+            agent: agent.id,
+            floor: agent.floor,
+            floor_since: agent.floor_since,
+            barrier: agent.barrier,
+        }))
+    }
+
+    fn saved_slot(&self, number: u32) -> Option<Saved> {
+        let slot = self.table.live_slot(number)?;
+        let previous = self.table.previous(number).map(|previous| {
+            let (newest, seen) = previous.window.unpack().parts();
+            (previous.start, newest, seen)
+        });
+        Some(Saved::Slot(Box::new(SavedSlot {
+            key: SlotKey { agent: self.table.agent(slot.agent).id, unit: slot.unit, pid: slot.pid },
+            generation: slot.generation,
+            session: slot.session,
+            window: slot.window().parts(),
+            previous,
+            last_counter: (slot.last_counter != u64::MAX).then_some(slot.last_counter),
+            boot: slot.boot,
+            timestamp: slot.timestamp,
+            sent_at: slot.largest_sent,
+            offset: (!slot.marks.has(Marks::UNLEARNED)).then_some(slot.offset),
+            arrival: slot.arrival,
+            heard: slot.heard,
+            deadline: self.table.deadlines.get(number),
+            contested_until: self.aside.get(&number).and_then(|aside| aside.contested_until),
+            beats: slot.beats,
+            next_due_ms: slot.next_due_ms,
+            payload: slot.payload,
+            restarts: slot.restarts,
+            stalls: slot.stalls,
+            status: slot.status,
+            phase: slot.phase,
+            hold: slot.marks.has(Marks::HOLD),
+            terminal: slot.marks.has(Marks::TERMINAL),
+            announce: slot.announce.as_ref().map(|bytes| bytes.as_ref().clone()),
+        })))
+    }
+
+    /// Hands out what changed since it was last saved, at most `limit` records; false when nothing is left.
+    pub fn take_dirty(&mut self, limit: usize, mut keep: impl FnMut(Saved)) -> bool {
+        let mut left = limit;
+        let mut enough = || {
+            left = left.saturating_sub(1);
+            left == 0
+        };
+        while let Some(key) = self.removed.pop() {
+            keep(Saved::Removed(key));
+            if enough() {
+                return true;
+            }
+        }
+        while let Some(number) = self.dirty_agents.pop() {
+            self.table.agent_mut(number).dirty = false;
+            self.saved_agent(number).into_iter().for_each(&mut keep);
+            if enough() {
+                return true;
+            }
+        }
+        while let Some(number) = self.dirty_slots.pop() {
+            self.table.slot_mut(number).marks.set(Marks::DIRTY, false);
+            self.saved_slot(number).into_iter().for_each(&mut keep);
+            if enough() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether [`Self::take_dirty`] has something to hand out.
+    #[must_use]
+    pub fn is_dirty(&self) -> bool {
+        !(self.removed.is_empty() && self.dirty_agents.is_empty() && self.dirty_slots.is_empty())
+    }
+
+    /// Hands out everything, agents first, from `cursor` on, about `limit` records at a time; `None` when done.
+    pub fn save_page(&self, cursor: u64, limit: u32, mut keep: impl FnMut(Saved)) -> Option<u64> {
+        let agents = u64::from(self.table.agent_numbers());
+        let end = agents + u64::from(self.table.slot_numbers());
+        let stop = end.min(cursor + u64::from(limit));
+        for place in cursor..stop {
+            let record = match place.checked_sub(agents) {
+                None => self.saved_agent(u32::try_from(place).unwrap_or(NONE)),
+                Some(slot) => self.saved_slot(u32::try_from(slot).unwrap_or(NONE)),
+            };
+            record.into_iter().for_each(&mut keep);
+        }
+        (stop < end).then_some(stop)
+    }
+
+    /// Takes back one record, before [`Self::start`]. A later record replaces an earlier one of the same key.
+    /// `same_boot` says whether the saving observer ran under the same boot of this host; offsets mean nothing otherwise.
+    pub fn restore(&mut self, saved: Saved, same_boot: bool) {
+        self.other_boot |= !same_boot;
+        match saved {
+            Saved::Agent(agent) => {
+                let number = self.agent_for(agent.agent, agent.floor);
+                let record = self.table.agent_mut(number);
+                (record.floor, record.floor_since) = (agent.floor, agent.floor_since);
+                record.barrier = agent.barrier;
+                self.newest_sent = self.newest_sent.max(agent.barrier);
+            }
+            Saved::Slot(slot) => self.restore_slot(*slot, same_boot),
+            Saved::Removed(key) => {
+                let agent = self.table.find_agent(key.agent);
+                if let Some(number) = agent.and_then(|agent| self.table.find_slot(agent, key.unit, key.pid)) {
+                    self.drop_slot(Now::default(), number);
+                }
+            }
+        }
+    }
+
+    fn agent_for(&mut self, id: AgentId, generation: Generation) -> u32 {
+        // The key is derived when the next frame comes: no audience is NONE.
+        self.table
+            .find_agent(id)
+            .unwrap_or_else(|| self.add_agent(id, generation, AgentSecret::from_bytes([0; 32]), NONE))
+    }
+
+    fn restore_slot(&mut self, saved: SavedSlot, same_boot: bool) {
+        let SavedSlot { key, .. } = saved;
+        let agent = self.agent_for(key.agent, saved.generation);
+        if let Some(number) = self.table.find_slot(agent, key.unit, key.pid) {
+            self.drop_slot(Now::default(), number);
+        }
+        self.newest_sent = self.newest_sent.max(saved.sent_at);
+        let mut marks = Marks::default();
+        marks.set(Marks::QUIET, true);
+        marks.set(Marks::UNPINNED, true);
+        marks.set(Marks::HOLD, saved.hold);
+        marks.set(Marks::TERMINAL, saved.terminal);
+        marks.set(Marks::UNLEARNED, !same_boot || saved.offset.is_none());
+        let number = self.table.add_slot(Slot {
+            agent,
+            next: NONE,
+            unit: key.unit,
+            pid: key.pid,
+            generation: saved.generation,
+            tag: 0,
+            session: saved.session,
+            window: PackedWindow::pack(Window::from_parts(saved.window.0, saved.window.1)),
+            last_counter: saved.last_counter.unwrap_or(u64::MAX),
+            boot: saved.boot,
+            timestamp: saved.timestamp,
+            sent_at: saved.sent_at,
+            largest_sent: saved.sent_at,
+            offset: saved.offset.unwrap_or(0),
+            arrival: saved.arrival,
+            heard: saved.heard,
+            beats: saved.beats,
+            next_due_ms: saved.next_due_ms,
+            lag_us: 0,
+            payload: saved.payload,
+            restarts: saved.restarts,
+            stalls: saved.stalls,
+            previous: NONE,
+            status: saved.status,
+            phase: Phase::Ended,
+            verdict: Verdict::Critical,
+            marks,
+            announce: saved.announce.map(Box::new),
+        });
+        self.verdicts_add(Verdict::Critical, 1);
+        if let Some((start, newest, seen)) = saved.previous {
+            let window = PackedWindow::pack(Window::from_parts(newest, seen));
+            let (last_counter, offset) = (u64::MAX, i64::MAX);
+            let previous = Previous { start, window, last_counter, offset, tag: 0, process: 0, next_free: NONE };
+            self.table.set_previous(number, previous);
+        }
+        if let Some(until) = saved.contested_until {
+            *self.aside_mut(number) = Aside { contested_until: Some(until), ..Aside::default() };
+        }
+        let phase = match saved.phase {
+            Phase::Live | Phase::Held | Phase::Unknown(_) => Phase::Unknown(Cause::Restart),
+            told => told,
+        };
+        self.set_phase(Now::default(), number, phase, saved.deadline);
+        self.table.slot_mut(number).marks.set(Marks::QUIET, false);
+    }
+
+    /// Begins to observe. Everything restored that was neither departed, ended nor stalled is unknown until it is heard or
+    /// its deadline comes. `blind_run` is what [`Self::blind_run`] said when it was last saved.
+    pub fn start(&mut self, now: Now, how: Start, blind_run: u64) {
+        self.sight.turn = now.mono;
+        let skew = self.settings.skew;
+        let (barrier, away) = match how {
+            Start::First => (now.wall, 0),
+            Start::Lost => (now.wall.after(skew), 0),
+            Start::Clean { barrier, away, .. } => (barrier, away),
+            Start::Crash { horizon, away } => (horizon, away),
+        };
+        self.barrier = self.barrier.max(barrier);
+        self.newest_sent = self.newest_sent.max(self.barrier);
+        self.sight.run = blind_run.saturating_add(away);
+        let wait = barrier.after(skew).0.saturating_sub(now.wall.0);
+        let sighted = match how {
+            Start::Crash { .. } | Start::Lost => now.mono.after(wait),
+            Start::First | Start::Clean { .. } => now.mono,
+        };
+        let unknown = self.restart_deadlines(now, how, sighted);
+        self.blind_for(Cause::Restart, away);
+        if sighted > now.mono {
+            self.sight.restart_until = Some(sighted);
+        }
+        if how != Start::First {
+            let from = MonoNs(now.mono.0.saturating_sub(away));
+            let what = ObserverChange::Blind { cause: Cause::Restart, from, to: Some(sighted), slots: unknown };
+            self.tell_observer(now.mono, what);
+        }
+        self.check_limit(now);
+        // What was read back is on disk already.
+        for number in std::mem::take(&mut self.dirty_agents) {
+            self.table.agent_mut(number).dirty = false;
+        }
+        for number in std::mem::take(&mut self.dirty_slots) {
+            self.table.slot_mut(number).marks.set(Marks::DIRTY, false);
+        }
+        for number in 0..self.table.agent_numbers() {
+            if self.table.live_agent(number).is_some_and(|agent| agent.slots == 0) {
+                self.list_slotless(now, number);
+            }
+        }
+        self.apply_roster(now);
+    }
+
+    fn restart_deadlines(&mut self, now: Now, how: Start, sighted: MonoNs) -> u32 {
+        let mut unknown = 0;
+        for number in 0..self.table.slot_numbers() {
+            let Some(slot) = self.table.live_slot(number) else {
+                continue;
+            };
+            let (phase, due) = (slot.phase, slot.next_due());
+            if self.other_boot {
+                // Another boot, another timeline: nothing of the old one is comparable.
+                let slot = self.table.slot_mut(number);
+                (slot.arrival, slot.heard) = (now.mono, now.mono);
+            }
+            self.restart_contest(now, how, number);
+            let deadline = match (phase, how) {
+                (Phase::Unknown(_), Start::Clean { stopped, .. }) => {
+                    now.mono.after(self.table.deadlines.get(number).since(stopped))
+                }
+                (Phase::Unknown(_), _) => sighted.after(self.span_of(number, due)),
+                (Phase::Departed, _) => self.contested_until(number, now.mono).unwrap_or(MonoNs::NEVER),
+                _ => continue,
+            };
+            unknown += u32::from(matches!(phase, Phase::Unknown(_)));
+            self.table.deadlines.set(number, deadline);
+            self.refresh_verdict(now, number, None);
+        }
+        unknown
+    }
+
+    /// A contest goes on for what was left of it; under another timeline, where that is not known, for all of it.
+    fn restart_contest(&mut self, now: Now, how: Start, number: u32) {
+        if !self.other_boot {
+            return;
+        }
+        let Some(until) = self.aside.get_mut(&number).and_then(|aside| aside.contested_until.as_mut()) else {
+            return;
+        };
+        let left = match how {
+            Start::Clean { stopped, away, .. } => until.since(stopped).saturating_sub(away),
+            _ => CONTEST,
+        };
+        *until = now.mono.after(left.min(CONTEST));
+    }
+}

@@ -1,0 +1,275 @@
+//! What is kept of an agent and of each of its slots. Sizes matter here: there may be a million of each.
+
+use varta_vlp::{
+    AgentId, Generation, Status, UnitId,
+    key::AgentSecret,
+    replay::Window,
+    sealed::{Flags, Message},
+};
+
+use crate::{
+    blind::Cause,
+    event::{Subject, Verdict},
+    limits::leaked,
+    time::{MonoNs, WallNs},
+};
+
+/// No slot.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// An agent of which at least one frame has authenticated.
+pub(crate) struct Agent {
+    pub(crate) id: AgentId,
+    /// P for `audience` and `generation`, as last used.
+    pub(crate) secret: AgentSecret,
+    pub(crate) generation: Generation,
+    /// The highest generation that authenticated.
+    pub(crate) floor: Generation,
+    /// When it first did, seconds since the Unix epoch.
+    pub(crate) floor_since: u32,
+    pub(crate) audience: u32,
+    /// Nothing sent at or before this is accepted.
+    pub(crate) barrier: WallNs,
+    pub(crate) first_slot: u32,
+    pub(crate) slots: u32,
+    /// When its allowance of new slots will be whole again, seconds.
+    pub(crate) slots_full: u32,
+    /// When its allowance of told changes will be whole again, seconds.
+    pub(crate) changes_full: u32,
+    /// Changes not told since; while there are any it stands in the list of flapping agents.
+    pub(crate) untold: u32,
+    /// When it lost its last slot, seconds.
+    pub(crate) slotless_since: u32,
+    /// How many of its slots are neither departed nor ended.
+    pub(crate) active: u32,
+    /// Whether its frames were refused for their times since the last acceptance, with which sign, and when last
+    /// (milliseconds, wrapping).
+    pub(crate) witness: Witness,
+    pub(crate) witness_at: u32,
+    /// Whether it stands in the list of witnesses.
+    pub(crate) listed: bool,
+    /// Whether the roster has to be asked for every frame.
+    pub(crate) watched: bool,
+    pub(crate) dirty: bool,
+    /// Whether it was told as missing and not heard since.
+    pub(crate) missing: bool,
+    /// Whether it stands in the list of agents without slots.
+    pub(crate) slotless: bool,
+}
+
+const _: () = assert!(size_of::<Agent>() <= 104, "there may be a million agents");
+
+/// Whether an agent's frames were refused for their times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Witness {
+    None,
+    Future,
+    Past,
+}
+
+/// In which part of its life a slot is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// On time.
+    Live,
+    /// In a planned absence.
+    Held,
+    /// Silent past its deadline.
+    Stalled,
+    /// Said goodbye.
+    Departed,
+    /// Said that it ends badly.
+    Ended,
+    /// Not seen, for a reason of the observer's own.
+    Unknown(Cause),
+}
+
+/// How a slot may differ from the ordinary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Marks(u16);
+
+impl Marks {
+    /// Its session had a terminal beat.
+    pub(crate) const TERMINAL: u16 = 1;
+    /// A promise held to the ceiling was told.
+    pub(crate) const CLAMP_TOLD: u16 = 1 << 1;
+    /// It stands in the list of slots to be saved.
+    pub(crate) const DIRTY: u16 = 1 << 2;
+    /// It has an [`Aside`].
+    pub(crate) const ASIDE: u16 = 1 << 3;
+    pub(crate) const REVOKED: u16 = 1 << 4;
+    /// The minimum offset is not known: the next frame teaches it.
+    pub(crate) const UNLEARNED: u16 = 1 << 5;
+    /// Pinned to a listener that is eligible for recovery.
+    pub(crate) const ATTESTED: u16 = 1 << 6;
+    pub(crate) const HOLD: u16 = 1 << 7;
+    /// Changes of its verdict are not told: it is being made, taken back or removed.
+    pub(crate) const QUIET: u16 = 1 << 8;
+    /// Taken back from disk and not heard since: the next frame pins it.
+    pub(crate) const UNPINNED: u16 = 1 << 9;
+
+    pub(crate) const fn has(self, mark: u16) -> bool {
+        self.0 & mark != 0
+    }
+
+    pub(crate) const fn set(&mut self, mark: u16, on: bool) {
+        self.0 = if on { self.0 | mark } else { self.0 & !mark };
+    }
+}
+
+/// The session before the current one, for as long as its frames may still arrive.
+#[derive(Clone, Copy)]
+pub(crate) struct Previous {
+    pub(crate) start: u64,
+    pub(crate) window: PackedWindow,
+    /// The counter of its FINAL, or `u64::MAX`.
+    pub(crate) last_counter: u64,
+    /// Its minimum offset when the current session was first heard; `i64::MAX` where it is not known.
+    pub(crate) offset: i64,
+    /// Of its newest frame; 0 where it is not known.
+    pub(crate) tag: u32,
+    /// [`fingerprint`] of its generation, pid and boot; 0 where they are not known.
+    pub(crate) process: u32,
+    /// The next free place of the slab while this one is free.
+    pub(crate) next_free: u32,
+}
+
+/// What tells the processes of sessions with one start apart. Never 0.
+#[expect(clippy::cast_possible_truncation, reason = "folded to 32 bits")]
+pub(crate) const fn fingerprint(generation: Generation, pid: u32, boot: u64) -> u32 {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mixed = ((generation.0 as u64) << 32 | pid as u64).wrapping_mul(ODD) ^ boot.wrapping_mul(ODD).rotate_left(29);
+    (mixed ^ mixed >> 32) as u32 | 1
+}
+
+/// A [`Window`] without the alignment of a `u128`.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct PackedWindow {
+    newest: u64,
+    seen: [u64; 2],
+}
+
+impl PackedWindow {
+    pub(crate) const fn unpack(self) -> Window {
+        Window::from_parts(self.newest, (self.seen[1] as u128) << 64 | self.seen[0] as u128)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "a half each")]
+    pub(crate) const fn pack(window: Window) -> Self {
+        let (newest, seen) = window.parts();
+        Self { newest, seen: [seen as u64, (seen >> 64) as u64] }
+    }
+}
+
+/// One process or unit of an agent.
+pub(crate) struct Slot {
+    pub(crate) agent: u32,
+    /// The agent's next slot, or [`NONE`]; of a free slot, the next free one.
+    pub(crate) next: u32,
+    pub(crate) unit: UnitId,
+    pub(crate) pid: u32,
+    pub(crate) generation: Generation,
+    /// The first four bytes of the newest accepted frame's tag; 0 where it is not known.
+    pub(crate) tag: u32,
+    pub(crate) session: u64,
+    pub(crate) window: PackedWindow,
+    /// The counter of the session's FINAL, or `u64::MAX`.
+    pub(crate) last_counter: u64,
+    pub(crate) boot: u64,
+    pub(crate) timestamp: u64,
+    /// Of the newest accepted frame.
+    pub(crate) sent_at: WallNs,
+    /// The largest accepted, whatever the session.
+    pub(crate) largest_sent: WallNs,
+    /// Arrival minus `sent_at`, the smallest of the session as of `arrival`.
+    pub(crate) offset: i64,
+    /// When the newest frame was accepted.
+    pub(crate) arrival: MonoNs,
+    /// When the session was first heard.
+    pub(crate) heard: MonoNs,
+    pub(crate) beats: u64,
+    pub(crate) next_due_ms: u32,
+    pub(crate) lag_us: u32,
+    pub(crate) payload: u32,
+    pub(crate) restarts: u32,
+    pub(crate) stalls: u32,
+    pub(crate) previous: u32,
+    pub(crate) status: Status,
+    pub(crate) phase: Phase,
+    /// As last worked out; counted under this.
+    pub(crate) verdict: Verdict,
+    pub(crate) marks: Marks,
+    /// The newest accepted announce, as received.
+    pub(crate) announce: Option<Box<Box<[u8]>>>,
+}
+
+const _: () = assert!(size_of::<Slot>() <= 168, "there may be a million slots");
+
+impl Slot {
+    /// The minimum offset as it stands at `now`, leak applied.
+    pub(crate) fn offset_at(&self, now: MonoNs) -> i64 {
+        self.offset.saturating_add_unsigned(leaked(now.since(self.arrival)))
+    }
+
+    /// The promise that holds now, nanoseconds; 0 without one.
+    pub(crate) fn next_due(&self) -> u64 {
+        u64::from(self.next_due_ms) * crate::time::MILLI
+    }
+
+    pub(crate) fn subject(&self, agent: AgentId) -> Subject {
+        Subject { agent, unit: self.unit, pid: self.pid }
+    }
+
+    pub(crate) fn window(&self) -> Window {
+        self.window.unpack()
+    }
+
+    /// Whether a newer session that begins with `message` is the same process going on.
+    pub(crate) fn continued_by(&self, generation: Generation, message: &Message<'_>) -> bool {
+        let body = &message.body;
+        body.flags.has(Flags::CONTINUES)
+            && generation == self.generation
+            && body.frame.pid == self.pid
+            && body.boot == self.boot
+            && body.frame.timestamp >= self.timestamp
+    }
+
+    /// Whether its minimum offset still means something in that session.
+    pub(crate) fn offset_carries(&self, generation: Generation, message: &Message<'_>) -> bool {
+        const TOLERANCE: u64 = 250 * crate::time::MILLI;
+        let body = &message.body;
+        let base = |sent: u64, stamp: u64| sent.wrapping_sub(stamp).cast_signed();
+        self.continued_by(generation, message)
+            && !body.flags.has(Flags::STEPPED)
+            && !self.marks.has(Marks::UNLEARNED)
+            && base(body.sent_at, body.frame.timestamp).abs_diff(base(self.sent_at.0, self.timestamp)) <= TOLERANCE
+    }
+}
+
+/// What few slots have: a contest, refused frames.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Aside {
+    /// Until when the slot is contested.
+    pub(crate) contested_until: Option<MonoNs>,
+    /// The pid and boot of the other process of the contest, where known.
+    pub(crate) other: Option<(u32, u64)>,
+    /// Refused frames newer than everything accepted, since the newest acceptance.
+    pub(crate) refused: Option<Refused>,
+    /// Since when it is unknown for the observer's clock, since the newest acceptance.
+    pub(crate) clock_since: Option<MonoNs>,
+}
+
+/// Authentic frames that were refused since a slot's newest accepted one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refused {
+    pub(crate) reason: varta_vlp::Reject,
+    /// By how much the newest was off, nanoseconds, where the reason is about time.
+    pub(crate) by: u64,
+    pub(crate) count: u32,
+    /// They are older than what was accepted, and stale: a clock that was set back, or replays.
+    pub(crate) older: bool,
+    /// The largest send time among them: a frame that is not newer may be a replay.
+    pub(crate) newest: WallNs,
+    /// Since when nothing but [`varta_vlp::Reject::Delayed`] came.
+    pub(crate) delayed_since: Option<MonoNs>,
+}

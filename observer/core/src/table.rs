@@ -1,0 +1,396 @@
+//! Agents and slots by number, and the two indices that find them.
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use std::hash::BuildHasher as _;
+use varta_vlp::{AgentId, UnitId};
+
+use crate::{
+    deadlines::Deadlines,
+    slot::{Agent, Marks, NONE, Previous, Slot},
+};
+
+/// All agents and slots. Numbers of removed ones are used again.
+pub(crate) struct Table {
+    hasher: FixedState,
+    agents: Vec<Agent>,
+    free_agents: Vec<u32>,
+    agent_index: HashTable<u32>,
+    slots: Vec<Slot>,
+    free_slot: u32,
+    slot_index: HashTable<u32>,
+    previous: Vec<Previous>,
+    free_previous: u32,
+    pub(crate) deadlines: Deadlines,
+}
+
+#[expect(clippy::expect_used, reason = "limits keep every table far below 2^32")]
+fn number(len: usize) -> u32 {
+    u32::try_from(len).expect("numbers have 32 bits")
+}
+
+fn key_of(unit: UnitId, pid: u32) -> u64 {
+    if unit == UnitId::NONE { u64::from(pid) } else { u64::from(unit.0) << 32 }
+}
+
+#[expect(clippy::indexing_slicing, reason = "numbers come from this table and are valid until removed")]
+impl Table {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            hasher: FixedState::with_seed(seed),
+            agents: Vec::new(),
+            free_agents: Vec::new(),
+            agent_index: HashTable::new(),
+            slots: Vec::new(),
+            free_slot: NONE,
+            slot_index: HashTable::new(),
+            previous: Vec::new(),
+            free_previous: NONE,
+            deadlines: Deadlines::default(),
+        }
+    }
+
+    pub(crate) fn agent(&self, number: u32) -> &Agent {
+        &self.agents[number as usize]
+    }
+
+    pub(crate) fn agent_mut(&mut self, number: u32) -> &mut Agent {
+        &mut self.agents[number as usize]
+    }
+
+    pub(crate) fn slot(&self, number: u32) -> &Slot {
+        &self.slots[number as usize]
+    }
+
+    pub(crate) fn slot_mut(&mut self, number: u32) -> &mut Slot {
+        &mut self.slots[number as usize]
+    }
+
+    /// The slot of that number, if one is in use.
+    pub(crate) fn live_slot(&self, number: u32) -> Option<&Slot> {
+        self.slots.get(number as usize).filter(|slot| slot.agent != NONE)
+    }
+
+    /// How many slot numbers were ever used.
+    pub(crate) fn slot_numbers(&self) -> u32 {
+        number(self.slots.len())
+    }
+
+    pub(crate) fn agent_numbers(&self) -> u32 {
+        number(self.agents.len())
+    }
+
+    pub(crate) fn agent_count(&self) -> usize {
+        self.agent_index.len()
+    }
+
+    pub(crate) fn slot_count(&self) -> usize {
+        self.slot_index.len()
+    }
+
+    /// The agent of that number, if it is in use.
+    pub(crate) fn live_agent(&self, number: u32) -> Option<&Agent> {
+        self.agents.get(number as usize).filter(|agent| self.find_agent(agent.id) == Some(number))
+    }
+
+    pub(crate) fn find_agent(&self, id: AgentId) -> Option<u32> {
+        self.agent_index.find(self.hasher.hash_one(id.0), |place| self.agents[*place as usize].id == id).copied()
+    }
+
+    pub(crate) fn add_agent(&mut self, agent: Agent) -> u32 {
+        let id = agent.id;
+        let place = match self.free_agents.pop() {
+            Some(place) => {
+                // Still in the list of what is to be saved, if the one before was.
+                let dirty = self.agents[place as usize].dirty;
+                self.agents[place as usize] = Agent { dirty, ..agent };
+                place
+            }
+            None => {
+                self.agents.push(agent);
+                number(self.agents.len() - 1)
+            }
+        };
+        let (hasher, agents) = (&self.hasher, &self.agents);
+        self.agent_index
+            .insert_unique(hasher.hash_one(id.0), place, |other| hasher.hash_one(agents[*other as usize].id.0));
+        place
+    }
+
+    /// Removes an agent that has no slots.
+    pub(crate) fn remove_agent(&mut self, place: u32) {
+        let agent = &self.agents[place as usize];
+        assert!(agent.slots == 0, "an agent with slots is not removed");
+        if let Ok(entry) = self.agent_index.find_entry(self.hasher.hash_one(agent.id.0), |other| *other == place) {
+            entry.remove();
+            self.free_agents.push(place);
+        }
+    }
+
+    fn slot_hash(&self, agent: u32, unit: UnitId, pid: u32) -> u64 {
+        self.hasher.hash_one((agent, key_of(unit, pid)))
+    }
+
+    pub(crate) fn find_slot(&self, agent: u32, unit: UnitId, pid: u32) -> Option<u32> {
+        let key = key_of(unit, pid);
+        self.slot_index
+            .find(self.slot_hash(agent, unit, pid), |place| {
+                let slot = &self.slots[*place as usize];
+                slot.agent == agent && key_of(slot.unit, slot.pid) == key
+            })
+            .copied()
+    }
+
+    pub(crate) fn add_slot(&mut self, mut slot: Slot) -> u32 {
+        let agent = &mut self.agents[slot.agent as usize];
+        slot.next = agent.first_slot;
+        let (hash, owner) = (self.hasher.hash_one((slot.agent, key_of(slot.unit, slot.pid))), slot.agent);
+        let place = if self.free_slot == NONE {
+            self.slots.push(slot);
+            self.deadlines.push();
+            number(self.slots.len() - 1)
+        } else {
+            let place = self.free_slot;
+            let freed = &self.slots[place as usize];
+            self.free_slot = freed.next;
+            // Still in the list of what is to be saved, if the one before was.
+            slot.marks.set(Marks::DIRTY, freed.marks.has(Marks::DIRTY));
+            self.slots[place as usize] = slot;
+            place
+        };
+        let agent = &mut self.agents[owner as usize];
+        agent.first_slot = place;
+        agent.slots += 1;
+        let (hasher, slots) = (&self.hasher, &self.slots);
+        self.slot_index.insert_unique(hash, place, |other| {
+            let slot = &slots[*other as usize];
+            hasher.hash_one((slot.agent, key_of(slot.unit, slot.pid)))
+        });
+        place
+    }
+
+    pub(crate) fn remove_slot(&mut self, place: u32) {
+        let slot = &self.slots[place as usize];
+        let (agent, next) = (slot.agent, slot.next);
+        let hash = self.slot_hash(agent, slot.unit, slot.pid);
+        if let Ok(entry) = self.slot_index.find_entry(hash, |other| *other == place) {
+            entry.remove();
+        }
+        self.drop_previous(place);
+        let before = self.slots_of(agent).find(|other| self.slots[*other as usize].next == place);
+        match before {
+            Some(other) => self.slots[other as usize].next = next,
+            None => self.agents[agent as usize].first_slot = next,
+        }
+        self.agents[agent as usize].slots -= 1;
+        self.deadlines.set(place, crate::time::MonoNs::NEVER);
+        let slot = &mut self.slots[place as usize];
+        slot.announce = None;
+        slot.agent = NONE;
+        slot.next = self.free_slot;
+        self.free_slot = place;
+    }
+
+    /// The slots of an agent, newest first.
+    pub(crate) fn slots_of(&self, agent: u32) -> impl Iterator<Item = u32> + use<'_> {
+        let mut next = self.agents[agent as usize].first_slot;
+        std::iter::from_fn(move || {
+            let place = (next != NONE).then_some(next)?;
+            next = self.slots[place as usize].next;
+            Some(place)
+        })
+    }
+
+    pub(crate) fn previous(&self, slot: u32) -> Option<&Previous> {
+        match self.slots[slot as usize].previous {
+            NONE => None,
+            place => Some(&self.previous[place as usize]),
+        }
+    }
+
+    pub(crate) fn previous_mut(&mut self, slot: u32) -> Option<&mut Previous> {
+        match self.slots[slot as usize].previous {
+            NONE => None,
+            place => Some(&mut self.previous[place as usize]),
+        }
+    }
+
+    pub(crate) fn set_previous(&mut self, slot: u32, previous: Previous) {
+        if let Some(known) = self.previous_mut(slot) {
+            *known = previous;
+            return;
+        }
+        let place = if self.free_previous == NONE {
+            self.previous.push(previous);
+            number(self.previous.len() - 1)
+        } else {
+            let place = self.free_previous;
+            self.free_previous = self.previous[place as usize].next_free;
+            self.previous[place as usize] = previous;
+            place
+        };
+        self.slots[slot as usize].previous = place;
+    }
+
+    pub(crate) fn drop_previous(&mut self, slot: u32) {
+        let place = std::mem::replace(&mut self.slots[slot as usize].previous, NONE);
+        if place != NONE {
+            self.previous[place as usize].next_free = self.free_previous;
+            self.free_previous = place;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+    use varta_vlp::{Generation, Status, key::AgentSecret};
+
+    use super::*;
+    use crate::{
+        event::Verdict,
+        slot::{PackedWindow, Phase, Witness},
+        time::{MonoNs, WallNs},
+    };
+
+    fn agent(id: u64) -> Agent {
+        Agent {
+            id: AgentId(id),
+            secret: AgentSecret::from_bytes([0; 32]),
+            generation: Generation(1),
+            floor: Generation(1),
+            floor_since: 0,
+            audience: 0,
+            barrier: WallNs(0),
+            first_slot: NONE,
+            slots: 0,
+            slots_full: 0,
+            changes_full: 0,
+            untold: 0,
+            slotless_since: 0,
+            active: 0,
+            witness: Witness::None,
+            witness_at: 0,
+            listed: false,
+            watched: false,
+            dirty: false,
+            missing: false,
+            slotless: false,
+        }
+    }
+
+    fn slot(agent: u32, unit: u32, pid: u32) -> Slot {
+        Slot {
+            agent,
+            next: NONE,
+            unit: UnitId(unit),
+            pid,
+            generation: Generation(1),
+            tag: 0,
+            session: 0,
+            window: PackedWindow::default(),
+            last_counter: u64::MAX,
+            boot: 0,
+            timestamp: 0,
+            sent_at: WallNs(0),
+            largest_sent: WallNs(0),
+            offset: 0,
+            arrival: MonoNs(0),
+            heard: MonoNs(0),
+            beats: 0,
+            next_due_ms: 0,
+            lag_us: 0,
+            payload: 0,
+            restarts: 0,
+            stalls: 0,
+            previous: NONE,
+            status: Status::Ok,
+            phase: Phase::Ended,
+            verdict: Verdict::Critical,
+            marks: Marks::default(),
+            announce: None,
+        }
+    }
+
+    fn previous(start: u64) -> Previous {
+        let window = PackedWindow::default();
+        Previous { start, window, last_counter: u64::MAX, offset: 0, tag: 0, process: 0, next_free: NONE }
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    struct Step {
+        agent: u64,
+        unit: u32,
+        pid: u32,
+        what: u8,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        (0..6_u64, 0..4_u32, 2..6_u32, 0..8_u8).prop_map(|(agent, unit, pid, what)| Step { agent, unit, pid, what })
+    }
+
+    /// A named unit is one slot whatever its pid; without a unit the pid counts.
+    fn key(step: Step) -> (u64, u32, u32) {
+        (step.agent, step.unit, if step.unit == 0 { step.pid } else { 0 })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn as_a_map_of_slots(seed in any::<u64>(), steps in prop::collection::vec(step(), 1..400)) {
+            let mut table = Table::new(seed);
+            let mut slots: HashMap<(u64, u32, u32), Option<u64>> = HashMap::new();
+            let mut most = 0;
+            for (time, step) in steps.into_iter().enumerate() {
+                let known = table.find_agent(AgentId(step.agent));
+                let found = known.and_then(|agent| table.find_slot(agent, UnitId(step.unit), step.pid));
+                prop_assert_eq!(found.is_some(), slots.contains_key(&key(step)));
+                match (step.what, found) {
+                    (0, Some(place)) => {
+                        table.remove_slot(place);
+                        slots.remove(&key(step));
+                    }
+                    (1, Some(place)) => {
+                        table.set_previous(place, previous(time as u64));
+                        slots.insert(key(step), Some(time as u64));
+                    }
+                    (2, Some(place)) => {
+                        table.drop_previous(place);
+                        slots.insert(key(step), None);
+                    }
+                    (3, None) => {
+                        if let Some(agent) = known.filter(|agent| table.agent(*agent).slots == 0) {
+                            table.remove_agent(agent);
+                            prop_assert_eq!(table.find_agent(AgentId(step.agent)), None);
+                        }
+                    }
+                    (4.., None) => {
+                        let agent = known.unwrap_or_else(|| table.add_agent(agent(step.agent)));
+                        table.add_slot(slot(agent, step.unit, step.pid));
+                        slots.insert(key(step), None);
+                    }
+                    _ => {}
+                }
+                most = most.max(slots.len());
+                prop_assert_eq!(table.slot_count(), slots.len());
+                for id in 0..6 {
+                    let Some(agent) = table.find_agent(AgentId(id)) else { continue };
+                    let count = slots.keys().filter(|key| key.0 == id).count();
+                    prop_assert_eq!(table.slots_of(agent).count(), count);
+                    prop_assert_eq!(table.agent(agent).slots as usize, count);
+                    prop_assert!(table.live_agent(agent).is_some());
+                }
+            }
+            prop_assert!(table.slot_numbers() as usize <= most, "numbers are used again");
+            prop_assert!(table.previous.len() <= most, "and so are places of sessions before");
+            for ((agent, unit, pid), start) in slots {
+                let agent = table.find_agent(AgentId(agent)).unwrap();
+                let place = table.find_slot(agent, UnitId(unit), pid).unwrap();
+                prop_assert_eq!(table.previous(place).map(|previous| previous.start), start);
+            }
+        }
+    }
+}

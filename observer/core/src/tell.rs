@@ -1,0 +1,83 @@
+//! How changes are told, within each agent's allowance, and marked for the disk.
+
+use crate::{
+    Core,
+    event::{AgentChange, Change, ObserverChange, SlotChange, SlotId},
+    limits::CHANGES_AT_ONCE,
+    slot::{Marks, Slot},
+    time::{MonoNs, Now, SECOND},
+};
+
+#[expect(clippy::cast_possible_truncation, reason = "seconds fit 32 bits until 2106")]
+pub(crate) fn seconds(ns: u64) -> u32 {
+    (ns / SECOND) as u32
+}
+
+impl Core {
+    /// Tells a change of a slot, within its agent's allowance.
+    pub(crate) fn tell_slot(&mut self, at: MonoNs, number: u32, what: impl FnOnce(&Slot) -> SlotChange) {
+        let slot = self.table.slot(number);
+        let (agent, what) = (slot.agent, what(slot));
+        let subject = slot.subject(self.table.agent(agent).id);
+        if self.take_allowance(at, agent) {
+            self.changes.push(Change::Slot { slot: SlotId(number), subject, at, what });
+            return;
+        }
+        let record = self.table.agent_mut(agent);
+        record.untold = record.untold.saturating_add(1);
+        if record.untold == 1 {
+            self.flapping.push_back(agent);
+        }
+    }
+
+    /// Whether one more change of an agent may be told.
+    fn take_allowance(&mut self, at: MonoNs, agent: u32) -> bool {
+        let now = seconds(at.0);
+        let record = self.table.agent_mut(agent);
+        let room = record.changes_full.max(now) < now + CHANGES_AT_ONCE;
+        if room {
+            record.changes_full = record.changes_full.max(now) + 1;
+        }
+        room
+    }
+
+    /// When the next count of untold changes can be told.
+    pub(crate) fn next_flapping(&self) -> MonoNs {
+        self.flapping.front().map_or(MonoNs::NEVER, |agent| {
+            let room = self.table.agent(*agent).changes_full + 1 - CHANGES_AT_ONCE;
+            MonoNs(u64::from(room) * SECOND)
+        })
+    }
+
+    /// Tells how many changes of flapping agents were not told, as soon as their allowance has room again.
+    pub(crate) fn tell_flapping(&mut self, now: Now) {
+        while self.next_flapping() <= now.mono {
+            let Some(agent) = self.flapping.pop_front() else { return };
+            self.take_allowance(now.mono, agent);
+            let record = self.table.agent_mut(agent);
+            let untold = std::mem::take(&mut record.untold);
+            let what = AgentChange::Flapping(untold);
+            self.changes.push(Change::Agent { agent: record.id, at: now.mono, what });
+        }
+    }
+
+    pub(crate) fn tell_observer(&mut self, at: MonoNs, what: ObserverChange) {
+        self.changes.push(Change::Observer { at, what });
+    }
+
+    pub(crate) fn mark_slot(&mut self, number: u32) {
+        let marks = &mut self.table.slot_mut(number).marks;
+        if !marks.has(Marks::DIRTY) {
+            marks.set(Marks::DIRTY, true);
+            self.dirty_slots.push(number);
+        }
+    }
+
+    pub(crate) fn mark_agent(&mut self, number: u32) {
+        let record = self.table.agent_mut(number);
+        if !record.dirty {
+            record.dirty = true;
+            self.dirty_agents.push(number);
+        }
+    }
+}

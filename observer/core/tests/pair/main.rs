@@ -1,0 +1,16 @@
+//! An observer's core and simulated senders, stepped together by one clock.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod sender;
+mod world;
+
+mod blindness;
+mod bounds;
+mod conflicts;
+mod order;
+mod rejects;
+mod restart;
+mod roster;
+mod sessions;
+mod traffic;
+mod verdicts;

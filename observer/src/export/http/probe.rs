@@ -1,0 +1,59 @@
+//! What machines ask again and again: metrics, health, readiness.
+
+use std::sync::Arc;
+
+use axum::{
+    body::{Body, Bytes},
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use futures_util::{StreamExt as _, stream};
+
+use super::{
+    App,
+    failure::{Failure, answer},
+};
+use crate::{
+    command::PAGE_ROWS,
+    export::{metrics as fixed, series::Series},
+};
+
+pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Failure> {
+    let inner = &*app.0;
+    let permit = Arc::clone(&inner.scrapes).acquire_owned().await;
+    let permit = permit.map_err(|error| Failure::internal(error.to_string()))?;
+    let snapshot = answer(inner.handle.snapshot()).await?;
+    let mut text = Vec::new();
+    fixed::render(&snapshot, &inner.listeners, &mut text).map_err(|error| Failure::internal(error.to_string()))?;
+    let mut series = Series::new(app.per_agent());
+    let mut cursor = series.wants_rows().then_some(0);
+    while let Some(at) = cursor {
+        let page = answer(inner.handle.page(at, PAGE_ROWS)).await?;
+        series.add(&page.rows);
+        cursor = page.next;
+    }
+    let parts = std::iter::once(text).chain(series.finish()).filter(|part| !part.is_empty());
+    let parts: Vec<_> = parts.map(|part| Ok::<_, std::convert::Infallible>(Bytes::from(part))).collect();
+    // The text is the largest thing that is held here: the next scrape begins when this one is sent.
+    let body = Body::from_stream(stream::iter(parts).inspect(move |_| _ = &permit));
+    Ok(([(header::CONTENT_TYPE, fixed::CONTENT_TYPE)], body).into_response())
+}
+
+/// Whether the ingest loop turns.
+pub(super) async fn healthz(State(app): State<App>) -> Result<&'static str, Failure> {
+    answer(app.0.handle.snapshot()).await?;
+    Ok("ok\n")
+}
+
+/// Whether its verdicts can be relied upon.
+pub(super) async fn readyz(State(app): State<App>) -> Result<&'static str, Failure> {
+    let snapshot = answer(app.0.handle.snapshot()).await?;
+    match snapshot.blindness {
+        (_, false) => Ok("ready\n"),
+        (Some(cause), true) => {
+            Err(Failure::unavailable(format!("blind for longer than the limit; cause: {}", cause.name())))
+        }
+        (None, true) => Err(Failure::unavailable("was blind for longer than the limit, and has not seen since")),
+    }
+}

@@ -1,0 +1,334 @@
+//! The metrics that are always there, from one snapshot, so that what belongs together agrees within one scrape.
+
+use prometheus::{
+    Encoder as _, TextEncoder,
+    core::Collector,
+    proto::{Bucket, Histogram, Metric, MetricFamily, MetricType},
+};
+use varta_core::{Cause, STALL_BUCKETS, Verdict};
+use varta_vlp::Reject;
+
+use crate::command::{Snapshot, WAKEUP_BUCKETS};
+
+/// The content type of the text.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Adds the text of a snapshot to `out`. `listeners` are the configured addresses, in the order of the snapshot's.
+///
+/// # Errors
+/// [`prometheus::Error`] if a family is not of legal form, which would be our own error.
+pub fn render(snapshot: &Snapshot, listeners: &[String], out: &mut Vec<u8>) -> Result<(), prometheus::Error> {
+    let mut families = Families(Vec::new());
+    families.slots(snapshot)?;
+    families.datagrams(snapshot, listeners)?;
+    families.observer(snapshot)?;
+    TextEncoder::new().encode(&families.0, out)
+}
+
+struct Families(Vec<MetricFamily>);
+
+type Outcome = Result<(), prometheus::Error>;
+
+impl Families {
+    /// Takes over a collector's families, ordered by their labels; one without series has no text form.
+    fn collect(&mut self, collector: &impl Collector) {
+        let values =
+            |metric: &Metric| metric.get_label().iter().map(|label| label.value().to_owned()).collect::<Vec<_>>();
+        for mut family in collector.collect() {
+            family.mut_metric().sort_by_cached_key(values);
+            if !family.get_metric().is_empty() {
+                self.0.push(family);
+            }
+        }
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> Outcome {
+        let counter = prometheus::IntCounter::new(name, help)?;
+        counter.inc_by(value);
+        self.collect(&counter);
+        Ok(())
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> Outcome {
+        let gauge = prometheus::IntGauge::new(name, help)?;
+        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        self.collect(&gauge);
+        Ok(())
+    }
+
+    /// A counter by labels. Values of equal labels add up.
+    fn counters<'a, const N: usize>(
+        &mut self,
+        (name, help): (&str, &str),
+        labels: [&str; N],
+        values: impl IntoIterator<Item = ([&'a str; N], u64)>,
+    ) -> Outcome {
+        let counters = prometheus::IntCounterVec::new(prometheus::Opts::new(name, help), &labels)?;
+        for (labels, value) in values {
+            counters.get_metric_with_label_values(&labels)?.inc_by(value);
+        }
+        self.collect(&counters);
+        Ok(())
+    }
+
+    fn gauges<'a>(
+        &mut self,
+        (name, help): (&str, &str),
+        label: &str,
+        values: impl IntoIterator<Item = (&'a str, u64)>,
+    ) -> Outcome {
+        let gauges = prometheus::IntGaugeVec::new(prometheus::Opts::new(name, help), &[label])?;
+        for (label, value) in values {
+            gauges.get_metric_with_label_values(&[label])?.add(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+        self.collect(&gauges);
+        Ok(())
+    }
+
+    /// The crate's own histograms observe; ours were counted on the ingest thread.
+    #[expect(clippy::cast_precision_loss, reason = "2^53 nanoseconds are 104 days of lateness")]
+    fn histogram(&mut self, (name, help): (&str, &str), bounds: &[f64], counts: &[u64], sum_ns: u64) {
+        let mut cumulative = 0;
+        let buckets = bounds.iter().zip(counts).map(|(bound, count)| {
+            cumulative += count;
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(*bound);
+            bucket.set_cumulative_count(cumulative);
+            bucket
+        });
+        let mut histogram = Histogram::default();
+        histogram.set_bucket(buckets.collect());
+        histogram.set_sample_count(counts.iter().sum());
+        histogram.set_sample_sum(sum_ns as f64 / 1e9);
+        let mut metric = Metric::default();
+        metric.set_histogram(histogram);
+        let mut family = MetricFamily::default();
+        family.set_name(name.to_owned());
+        family.set_help(help.to_owned());
+        family.set_field_type(MetricType::HISTOGRAM);
+        family.mut_metric().push(metric);
+        self.0.push(family);
+    }
+
+    fn slots(&mut self, snapshot: &Snapshot) -> Outcome {
+        let counts = Verdict::ALL.iter().zip(snapshot.verdicts);
+        let counts = counts.map(|(verdict, count)| (verdict.name(), count.into()));
+        self.gauges(
+            ("varta_slots", "Slots, and agents of the roster that are missing, by verdict."),
+            "verdict",
+            counts,
+        )?;
+        self.gauge("varta_agents", "Agents with a record.", snapshot.sizes.1 as u64)?;
+        let evictions = snapshot.counters.evictions;
+        self.counter("varta_evictions_total", "Slots that gave way to others or were revoked.", evictions)?;
+        let lost = snapshot.counters.changes_lost;
+        self.counter("varta_changes_lost_total", "Changes that found the core's queue full.", lost)?;
+        let conflicts = snapshot.counters.origin_conflicts;
+        self.counter("varta_origin_conflicts_total", "Frames of a lower origin class than their slot's.", conflicts)?;
+        let stalls = &snapshot.counters.stall_detection;
+        let name = ("varta_stall_detection_seconds", "From a stall's deadline to its verdict.");
+        self.histogram(name, &STALL_BUCKETS, &stalls.buckets, stalls.sum_ns);
+        Ok(())
+    }
+
+    fn datagrams(&mut self, snapshot: &Snapshot, names: &[String]) -> Outcome {
+        let listeners = || names.iter().map(String::as_str).zip(&snapshot.counters.listeners);
+        self.counters(
+            ("varta_datagrams_received_total", "Datagrams read: those accepted, accepted late and rejected."),
+            ["listener"],
+            listeners().map(|(name, counts)| ([name], counts.received)),
+        )?;
+        self.counters(
+            ("varta_datagrams_accepted_total", "Datagrams accepted as the newest of their session."),
+            ["listener"],
+            listeners().map(|(name, counts)| ([name], counts.accepted)),
+        )?;
+        self.counters(
+            ("varta_datagrams_accepted_late_total", "Genuine datagrams that were not the newest of their session."),
+            ["listener"],
+            listeners().map(|(name, counts)| ([name], counts.accepted_late)),
+        )?;
+        let rejects = listeners().flat_map(|(name, counts)| {
+            Reject::REASONS.iter().zip(counts.rejected).map(move |(reason, count)| ([name, *reason], count))
+        });
+        self.counters(
+            ("varta_datagrams_rejected_total", "Datagrams refused, by the first reason met."),
+            ["listener", "reason"],
+            rejects,
+        )?;
+        let shell = |values: &'_ [u64]| {
+            let values = values.iter().copied().chain(std::iter::repeat(0));
+            names.iter().map(String::as_str).zip(values).collect::<Vec<_>>()
+        };
+        self.counters(
+            ("varta_kernel_drops_total", "Datagrams that the kernel dropped before they could be read."),
+            ["listener"],
+            shell(&snapshot.shell.kernel_drops).into_iter().map(|(name, count)| ([name], count)),
+        )?;
+        let granted = shell(&snapshot.shell.receive_buffer);
+        self.gauges(("varta_receive_buffer_bytes", "The receive buffer that the kernel granted."), "listener", granted)
+    }
+
+    fn observer(&mut self, snapshot: &Snapshot) -> Outcome {
+        let opts = prometheus::Opts::new("varta_blind_seconds_total", "Time in which the observer could not see.");
+        let blind = prometheus::CounterVec::new(opts, &["cause"])?;
+        for (cause, ns) in Cause::ALL.iter().zip(snapshot.counters.blind_ns) {
+            blind
+                .get_metric_with_label_values(&[cause.name()])?
+                .inc_by(std::time::Duration::from_nanos(ns).as_secs_f64());
+        }
+        self.collect(&blind);
+        let (cause, critical) = snapshot.blindness;
+        self.gauge("varta_blind", "1 while the observer cannot see.", cause.is_some().into())?;
+        self.gauge("varta_blind_critical", "1 while it has not seen for longer than the limit.", critical.into())?;
+        let shell = &snapshot.shell;
+        let name = ("varta_ingest_wakeup_seconds", "From when the ingest loop should have woken to when it did.");
+        self.histogram(name, &WAKEUP_BUCKETS, &shell.wakeups, shell.wakeups_ns);
+        self.counter("varta_persist_failures_total", "Writes of state that failed.", shell.persist_failures)?;
+        self.gauge("varta_persist_failing", "1 while state cannot be written.", shell.persist_failing.into())?;
+        self.counter("varta_export_lost_total", "Lines that the event file has lost.", shell.export_lost)?;
+        let version = (env!("CARGO_PKG_VERSION"), 1);
+        self.gauges(("varta_build_info", "1, with the version that runs."), "version", [version])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use varta_core::{Counters, ListenerCounters};
+
+    use super::*;
+    use crate::command::ShellCounters;
+
+    fn snapshot(listeners: usize) -> Snapshot {
+        let counters = Counters { listeners: vec![ListenerCounters::default(); listeners], ..Counters::default() };
+        let shell = ShellCounters {
+            kernel_drops: vec![0; listeners],
+            receive_buffer: vec![0; listeners],
+            ..ShellCounters::default()
+        };
+        Snapshot { counters, verdicts: [0; Verdict::ALL.len()], sizes: (0, 0), blindness: (None, false), shell }
+    }
+
+    fn text(snapshot: &Snapshot, names: &[&str]) -> String {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut out = Vec::new();
+        render(snapshot, &names, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn family<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
+        let first = format!("# HELP {name} ");
+        let mut lines = text.lines().skip_while(|line| !line.starts_with(&first));
+        lines.next().unwrap_or_else(|| panic!("no {name} in {text}"));
+        lines.take_while(|line| !line.starts_with("# HELP")).collect()
+    }
+
+    #[test]
+    fn a_small_snapshot() {
+        let mut snapshot = snapshot(1);
+        let listener = &mut snapshot.counters.listeners[0];
+        (listener.received, listener.accepted, listener.accepted_late) = (10, 6, 1);
+        listener.rejected[Reject::AuthFailure.index()] = 3;
+        snapshot.counters.blind_ns = [0, 1_500_000_000, 0, 0];
+        snapshot.counters.stall_detection.buckets = [2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4];
+        snapshot.counters.stall_detection.sum_ns = 40_001_000_000;
+        snapshot.verdicts = [5, 0, 0, 3, 0, 0, 0, 0];
+        snapshot.sizes = (8, 4);
+        snapshot.blindness = (Some(Cause::Gap), false);
+        snapshot.shell.kernel_drops = vec![17];
+        snapshot.shell.receive_buffer = vec![8_388_608];
+        snapshot.shell.export_lost = 9;
+        let text = text(&snapshot, &["[::]:9900"]);
+        let of = |name| family(&text, name);
+        assert_eq!(
+            of("varta_slots"),
+            [
+                "# TYPE varta_slots gauge",
+                "varta_slots{verdict=\"critical\"} 0",
+                "varta_slots{verdict=\"degraded\"} 0",
+                "varta_slots{verdict=\"departed\"} 0",
+                "varta_slots{verdict=\"held\"} 0",
+                "varta_slots{verdict=\"missing\"} 0",
+                "varta_slots{verdict=\"stalled\"} 3",
+                "varta_slots{verdict=\"unknown\"} 0",
+                "varta_slots{verdict=\"up\"} 5",
+            ]
+        );
+        let counter = |name, value: &str| {
+            let typed = format!("# TYPE {name} counter");
+            assert_eq!(of(name), [typed, format!("{name}{value}")]);
+        };
+        counter("varta_datagrams_received_total", "{listener=\"[::]:9900\"} 10");
+        counter("varta_datagrams_accepted_total", "{listener=\"[::]:9900\"} 6");
+        counter("varta_datagrams_accepted_late_total", "{listener=\"[::]:9900\"} 1");
+        counter("varta_kernel_drops_total", "{listener=\"[::]:9900\"} 17");
+        counter("varta_export_lost_total", " 9");
+        let rejected = of("varta_datagrams_rejected_total");
+        assert!(rejected.contains(&"varta_datagrams_rejected_total{listener=\"[::]:9900\",reason=\"auth_failure\"} 3"));
+        assert!(of("varta_blind_seconds_total").contains(&"varta_blind_seconds_total{cause=\"gap\"} 1.5"));
+        assert_eq!(of("varta_blind"), ["# TYPE varta_blind gauge", "varta_blind 1"]);
+        assert!(
+            of("varta_receive_buffer_bytes").contains(&"varta_receive_buffer_bytes{listener=\"[::]:9900\"} 8388608")
+        );
+        let stalls = of("varta_stall_detection_seconds");
+        assert_eq!(stalls[1], "varta_stall_detection_seconds_bucket{le=\"0.0005\"} 2");
+        assert_eq!(stalls[2], "varta_stall_detection_seconds_bucket{le=\"0.001\"} 3");
+        assert_eq!(
+            stalls[12..],
+            [
+                "varta_stall_detection_seconds_bucket{le=\"5\"} 3",
+                "varta_stall_detection_seconds_bucket{le=\"+Inf\"} 7",
+                "varta_stall_detection_seconds_sum 40.001",
+                "varta_stall_detection_seconds_count 7",
+            ]
+        );
+    }
+
+    #[test]
+    fn everything_is_there_at_zero() {
+        let text = text(&snapshot(2), &["10.0.0.1:9900", "10.0.0.2:9900"]);
+        for listener in ["10.0.0.1:9900", "10.0.0.2:9900"] {
+            for reason in Reject::REASONS {
+                let line = format!("varta_datagrams_rejected_total{{listener=\"{listener}\",reason=\"{reason}\"}} 0\n");
+                assert!(text.contains(&line), "{line}");
+            }
+        }
+        for verdict in Verdict::ALL {
+            assert!(text.contains(&format!("varta_slots{{verdict=\"{}\"}} 0\n", verdict.name())));
+        }
+        for cause in Cause::ALL {
+            assert!(text.contains(&format!("varta_blind_seconds_total{{cause=\"{}\"}} 0\n", cause.name())));
+        }
+        let info = format!("varta_build_info{{version=\"{}\"}} 1\n", env!("CARGO_PKG_VERSION"));
+        assert!(text.contains(&info), "{info}");
+        let named = |mark: &str| {
+            let names = text.lines().filter_map(|line| line.strip_prefix(mark)?.split(' ').next());
+            names.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let mut names = named("# HELP ");
+        assert_eq!(names, named("# TYPE "));
+        names.sort_unstable();
+        assert_eq!(
+            names.join(" "),
+            "varta_agents varta_blind varta_blind_critical varta_blind_seconds_total varta_build_info \
+             varta_changes_lost_total varta_datagrams_accepted_late_total varta_datagrams_accepted_total \
+             varta_datagrams_received_total varta_datagrams_rejected_total varta_evictions_total \
+             varta_export_lost_total varta_ingest_wakeup_seconds varta_kernel_drops_total \
+             varta_origin_conflicts_total varta_persist_failing varta_persist_failures_total \
+             varta_receive_buffer_bytes varta_slots varta_stall_detection_seconds"
+        );
+    }
+
+    #[test]
+    fn listeners_of_one_name_are_one_series_and_none_are_no_error() {
+        let mut snapshot = snapshot(2);
+        snapshot.counters.listeners[0].received = 2;
+        snapshot.counters.listeners[1].received = 3;
+        let both = text(&snapshot, &["127.0.0.1:0", "127.0.0.1:0"]);
+        assert_eq!(
+            family(&both, "varta_datagrams_received_total")[1..],
+            ["varta_datagrams_received_total{listener=\"127.0.0.1:0\"} 5"]
+        );
+        assert!(!text(&snapshot, &[]).contains("listener"));
+    }
+}

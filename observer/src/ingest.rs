@@ -1,0 +1,173 @@
+//! The ingest thread: it owns the sockets and the core, and does everything that one turn of its loop does.
+//!
+//! A turn: the clock once; commands; sockets up to a budget; what is due; changes told; the state kept. A flood cannot
+//! starve deadlines, and a question cannot hold datagrams up.
+
+mod answer;
+mod drain;
+mod keep;
+mod sleep;
+mod turns;
+
+use std::{io, sync::mpsc::Receiver};
+
+use varta_core::{Core, MILLI, MonoNs, Now, Outcome};
+
+use self::{
+    answer::Asked,
+    drain::Inlet,
+    turns::{Turns, Wakeups},
+};
+use crate::{
+    clock::Clock,
+    command::Command,
+    journal::Journal,
+    listen::{
+        drops::KernelDrops,
+        udp::{BoundUdp, Buffers},
+    },
+    notify::Watchdog,
+};
+
+pub(crate) use self::{keep::Keeper, sleep::Sleep};
+
+/// Batches read in one turn, of all listeners together.
+const BUDGET: u32 = 64;
+/// Batches read before a stop: more than any queue holds under a flood that can be kept up with.
+const LAST_BUDGET: u32 = 1024;
+
+/// A socket, and what the operator declared of it.
+pub(crate) struct Listener {
+    pub(crate) bound: BoundUdp,
+    /// Its name in metrics and logs: the configured address.
+    pub(crate) name: String,
+    /// Whether it is eligible for recovery.
+    pub(crate) attested: bool,
+}
+
+/// What the ingest thread is made of.
+pub(crate) struct Parts {
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) core: Core,
+    pub(crate) keeper: Keeper,
+    pub(crate) journal: Journal,
+    pub(crate) sleep: Sleep,
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) watchdog: Watchdog,
+}
+
+/// The loop's state.
+struct Ingest {
+    inlets: Vec<Inlet>,
+    names: Vec<String>,
+    core: Core,
+    keeper: Keeper,
+    journal: Journal,
+    commands: Receiver<Command>,
+    watchdog: Watchdog,
+    kernel_drops: KernelDrops,
+    buffers: Buffers,
+    outcomes: Vec<Outcome>,
+    turns: Turns,
+    wakeups: Wakeups,
+    /// When the loop last went to sleep with nothing left to do.
+    slept: Option<MonoNs>,
+    /// Whether the budget of the newest turn was used up before the sockets were empty.
+    behind: bool,
+    /// Whether more commands are waiting.
+    asked: bool,
+    /// Whether more records are to be handed to the disk.
+    keeping: bool,
+}
+
+/// Runs until it is told to stop, and saves the state exactly.
+///
+/// # Errors
+/// The poller's: nothing can be received any more.
+pub(crate) fn run(parts: Parts) -> io::Result<()> {
+    let Parts { listeners, core, keeper, journal, mut sleep, commands, watchdog } = parts;
+    let mut families: Vec<_> = listeners.iter().map(|listener| listener.bound.family()).collect();
+    families.sort_unstable_by_key(|family| *family as i32);
+    families.dedup();
+    let (inlets, names): (Vec<_>, Vec<_>) =
+        listeners.into_iter().map(|listener| (Inlet::new(listener.bound, listener.attested), listener.name)).unzip();
+    for (number, inlet) in inlets.iter().enumerate() {
+        sleep.watch(inlet.fd(), number)?;
+    }
+    let mut ingest = Ingest {
+        inlets,
+        names,
+        core,
+        keeper,
+        journal,
+        commands,
+        watchdog,
+        kernel_drops: KernelDrops::open(&families),
+        buffers: Buffers::new(),
+        outcomes: Vec::with_capacity(crate::listen::udp::BATCH),
+        turns: Turns::new(Clock::now().mono),
+        wakeups: Wakeups::default(),
+        slept: None,
+        behind: false,
+        asked: false,
+        keeping: false,
+    };
+    while ingest.turn() {
+        ingest.sleep(&mut sleep)?;
+    }
+    ingest.stop();
+    Ok(())
+}
+
+impl Ingest {
+    /// One turn; false when the observer is to stop.
+    fn turn(&mut self) -> bool {
+        let now = self.tick();
+        let asked = self.answer(now);
+        if asked == Asked::Stop {
+            return false;
+        }
+        self.core.begin_turn(self.behind);
+        self.keeper.follow(&mut self.core);
+        let seen = self.drain(now, BUDGET);
+        self.core.handle_timeout(seen);
+        self.tell_changes(seen);
+        self.keeping = self.keeper.turn(&mut self.core, now);
+        self.asked = asked == Asked::More;
+        self.watchdog.turn(self.turns.last());
+        true
+    }
+
+    fn tell_changes(&mut self, now: Now) {
+        while let Some(change) = self.core.poll_change() {
+            self.journal.change(&self.core, now, &change);
+        }
+    }
+
+    /// Sleeps until something is to be done.
+    fn sleep(&mut self, sleep: &mut Sleep) -> io::Result<()> {
+        let busy = self.behind || self.asked;
+        let keep = if self.keeping { self.turns.last().after(MILLI) } else { self.keeper.next() };
+        let wake = self.core.poll_timeout().min(keep).min(self.watchdog.next());
+        if busy {
+            self.turns.sleep_until(MonoNs(0));
+        } else {
+            self.turns.sleep_until(wake);
+            self.slept = Some(self.turns.last());
+        }
+        let inlets = &mut self.inlets;
+        let rang = sleep.sleep(wake, busy, |number| inlets[number].wake())?;
+        if let Some(wake) = rang.filter(|_| !busy) {
+            self.wakeups.record(Clock::now().mono.since(wake));
+        }
+        Ok(())
+    }
+
+    /// Reads what has arrived by now, accuses nobody, and leaves the state complete behind.
+    fn stop(mut self) {
+        let now = self.tick();
+        let seen = self.drain(now, LAST_BUDGET);
+        self.tell_changes(seen);
+        self.keeper.close(&self.core, Clock::now());
+    }
+}

@@ -1,0 +1,98 @@
+//! Answering what the other thread asks, between two batches of datagrams.
+
+use super::Ingest;
+use crate::{
+    command::{Command, PAGE_ROWS, Page, Reload, Selector, ShellCounters, Snapshot},
+    row::Row,
+};
+use varta_core::{Cursor, Now, SlotView};
+
+/// Commands of one turn.
+const COMMANDS: usize = 4;
+
+/// What the commands of a turn leave to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Nothing more.
+    Done,
+    /// There may be more commands.
+    More,
+    /// The observer is to stop.
+    Stop,
+}
+
+impl Ingest {
+    /// Answers a few commands, and reads out one page at most: datagrams are not held up by more than that.
+    pub(super) fn answer(&mut self, now: Now) -> Asked {
+        for _ in 0..COMMANDS {
+            let Ok(command) = self.commands.try_recv() else {
+                return Asked::Done;
+            };
+            // Whoever asked may have gone away meanwhile; then nobody misses the answer.
+            match command {
+                Command::Page { cursor, limit, reply } => {
+                    drop(reply.send(self.page(now, cursor, limit)));
+                    return Asked::More;
+                }
+                Command::Slot { selector, reply } => drop(reply.send(self.row(now, selector))),
+                Command::Snapshot { reply } => drop(reply.send(self.snapshot())),
+                Command::Reload(reload) => {
+                    self.reload(now, *reload);
+                    return Asked::More;
+                }
+                Command::Stop => return Asked::Stop,
+            }
+        }
+        Asked::More
+    }
+
+    fn page(&self, now: Now, cursor: u64, limit: u32) -> Page {
+        let mut rows = Vec::with_capacity(limit.min(PAGE_ROWS) as usize);
+        let read = |view: SlotView<'_>| rows.push(Row::new(&self.core, now, &view));
+        let next = self.core.page(now, Cursor(cursor), limit.clamp(1, PAGE_ROWS), read);
+        Page { rows, next: next.map(|cursor| cursor.0) }
+    }
+
+    fn row(&self, now: Now, selector: Selector) -> Option<Row> {
+        let Selector { agent, unit, pid } = selector;
+        let id = self.core.find(agent, unit, pid)?;
+        self.core.view(now, id).map(|view| Row::new(&self.core, now, &view))
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            counters: self.core.counters(),
+            verdicts: self.core.verdict_counts(),
+            sizes: self.core.sizes(),
+            blindness: self.core.blindness(),
+            shell: ShellCounters {
+                kernel_drops: self.inlets.iter().map(|inlet| inlet.dropped).collect(),
+                receive_buffer: self.inlets.iter().map(|inlet| inlet.granted).collect(),
+                wakeups: self.wakeups.buckets,
+                wakeups_ns: self.wakeups.sum_ns,
+                persist_failures: self.keeper.failures(),
+                persist_failing: self.keeper.is_failing(),
+                export_lost: self.journal.export_lost(),
+            },
+        }
+    }
+
+    fn reload(&mut self, now: Now, reload: Reload) {
+        let Reload { settings, audiences, roster, roster_version, export, beats, done } = reload;
+        self.core.set_settings(settings);
+        self.core.set_audiences(audiences);
+        if let Some(roster) = roster {
+            self.core.set_roster(now, roster);
+        }
+        if let Some(version) = roster_version {
+            self.keeper.keep_roster_version(version);
+        }
+        match export {
+            Some(export) => self.journal.set_export(export),
+            None => self.journal.reopen(),
+        }
+        self.journal.set_beats(beats);
+        // Whoever asked may have gone away meanwhile.
+        let _ = done.send(());
+    }
+}

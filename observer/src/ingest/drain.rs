@@ -1,0 +1,202 @@
+//! Reading the sockets within a budget, and judging what they held.
+
+use std::{io, os::fd::RawFd};
+
+use varta_core::{Datagram, MonoNs, Now, Origin, Outcome, WallNs};
+
+use super::{Ingest, turns::Turns};
+use crate::{
+    clock::Clock,
+    listen::udp::{BATCH, BoundUdp, Buffers, Received, Udp},
+};
+
+/// A listener, and what is known of its queue.
+pub(super) struct Inlet {
+    udp: Udp,
+    attested: bool,
+    /// Whether it may hold datagrams.
+    readable: bool,
+    /// Whether it was empty when the loop went to sleep.
+    emptied: bool,
+    /// Everything that arrived before this was read.
+    seen: MonoNs,
+    /// The rise of SO_RXQ_OVFL in this turn.
+    rise: u64,
+    /// Datagrams that the kernel dropped, in all.
+    pub(super) dropped: u64,
+    /// The receive buffer that was granted, bytes.
+    pub(super) granted: u64,
+    failing: Option<io::ErrorKind>,
+}
+
+impl Inlet {
+    pub(super) fn new(bound: BoundUdp, attested: bool) -> Self {
+        let granted = bound.granted;
+        let (udp, seen) = (Udp::new(bound), MonoNs(0));
+        Self { udp, attested, readable: true, emptied: false, seen, rise: 0, dropped: 0, granted, failing: None }
+    }
+
+    pub(super) fn fd(&self) -> RawFd {
+        self.udp.fd()
+    }
+
+    pub(super) fn wake(&mut self) {
+        self.readable = true;
+    }
+
+    /// Reads a batch. An error is read past: the next datagram wakes the loop again. It is handed to `tell`, once.
+    fn receive(&mut self, buffers: &mut Buffers, tell: impl FnOnce(&io::Error)) -> Received {
+        match self.udp.receive(buffers) {
+            Ok(received) => {
+                self.failing = None;
+                received
+            }
+            Err(error) => {
+                if self.failing.replace(error.kind()) != Some(error.kind()) {
+                    tell(&error);
+                }
+                Received { emptied: true, ..Received::default() }
+            }
+        }
+    }
+}
+
+/// The instant `arrived`, a reading of the wall clock, on the other timeline.
+fn mapped(now: Now, arrived: WallNs) -> MonoNs {
+    MonoNs(now.mono.0.saturating_sub(now.wall.0.saturating_sub(arrived.0)))
+}
+
+impl Ingest {
+    /// Reads the sockets in turn until all are empty or `budget` batches were read. `now` is this turn's reading of the
+    /// clock. Returns the instant up to which everything that arrived was judged.
+    pub(super) fn drain(&mut self, mut now: Now, mut budget: u32) -> Now {
+        self.behind = false;
+        let mut slept = self.slept.take();
+        for inlet in &mut self.inlets {
+            if !inlet.readable {
+                inlet.seen = now.mono;
+            }
+        }
+        let mut first = true;
+        while self.inlets.iter().any(|inlet| inlet.readable) {
+            for number in 0..self.inlets.len() {
+                if !self.inlets[number].readable {
+                    continue;
+                }
+                if budget == 0 {
+                    self.behind = true;
+                    return self.seen(now);
+                }
+                budget -= 1;
+                if !std::mem::take(&mut first) {
+                    now = self.tick();
+                }
+                self.read_batch(now, number, &mut slept);
+            }
+        }
+        self.seen(now)
+    }
+
+    /// The clock, read once more. A turn that stands still for too long is blindness like any other.
+    pub(super) fn tick(&mut self) -> Now {
+        let now = Clock::now();
+        if let Some(from) = self.turns.tick(now.mono) {
+            self.core.handle_gap(from, now);
+        }
+        now
+    }
+
+    fn read_batch(&mut self, now: Now, number: usize, slept: &mut Option<MonoNs>) {
+        let (inlet, journal, name) = (&mut self.inlets[number], &self.journal, &self.names[number]);
+        let received = inlet.receive(&mut self.buffers, |error| journal.io_error(now, name, error));
+        let arrived = received.arrived.map(|arrived| mapped(now, arrived));
+        let waited_for = std::mem::replace(&mut inlet.emptied, received.emptied);
+        inlet.readable = !received.emptied;
+        inlet.rise += received.dropped;
+        inlet.seen = if received.emptied { now.mono } else { arrived.unwrap_or(inlet.seen) };
+        let overslept = slept.zip(arrived).filter(|_| waited_for);
+        if let Some(from) = overslept.and_then(|(since, arrived)| Turns::overslept(since, arrived, now.mono)) {
+            self.core.handle_gap(from, now);
+            *slept = None;
+        }
+        if received.count > 0 {
+            self.judge(now, number, received.count);
+        }
+    }
+
+    /// Hands the newest batch to the core, raising the horizon on disk wherever a frame waits for that.
+    fn judge(&mut self, now: Now, number: usize, count: usize) {
+        let Self { inlets, core, buffers, outcomes, keeper, .. } = self;
+        let attested = inlets[number].attested;
+        let mut places = buffers.datagrams();
+        let mut batch: [Datagram<'_>; BATCH] = std::array::from_fn(|_| {
+            let (bytes, from) = places.next().unwrap_or((&mut [], ([0; 4], 0).into()));
+            Datagram { bytes, origin: Origin { listener: number, attested, from } }
+        });
+        outcomes.clear();
+        let mut rest = &mut batch[..count];
+        while !rest.is_empty() {
+            let before = outcomes.len();
+            core.handle_batch(now, rest, outcomes);
+            let done = outcomes.len() - before;
+            if let Some(Outcome::Waiting(to)) = outcomes.last().copied() {
+                outcomes.pop();
+                outcomes.extend(keeper.settle(core, now, to));
+            }
+            rest = &mut std::mem::take(&mut rest)[done..];
+        }
+        drop(places);
+        self.tell_outcomes(now, number);
+    }
+
+    fn tell_outcomes(&mut self, now: Now, number: usize) {
+        for outcome in &self.outcomes {
+            self.journal.outcome(now, outcome);
+        }
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        let listener = &self.names[number];
+        for (outcome, (_, from)) in self.outcomes.iter().zip(self.buffers.datagrams()) {
+            match outcome {
+                Outcome::Rejected(reject) => tracing::debug!(%listener, %from, reason = reject.reason(), "refused"),
+                Outcome::Accepted(beat) | Outcome::AcceptedLate(beat) => {
+                    tracing::trace!(%listener, %from, agent = %beat.subject.agent, nonce = beat.nonce, "accepted");
+                }
+                Outcome::Waiting(_) => {}
+            }
+        }
+    }
+
+    /// Ends a drain: what the kernel dropped, and up to which instant everything that arrived was read.
+    fn seen(&mut self, now: Now) -> Now {
+        let rise = self.inlets.iter().map(|inlet| inlet.rise).sum();
+        let lost = self.kernel_drops.lost(rise);
+        if rise > 0 {
+            let mut left = lost;
+            for inlet in &mut self.inlets {
+                let share = std::mem::take(&mut inlet.rise).min(left);
+                inlet.dropped += share;
+                left -= share;
+            }
+            self.core.handle_drops(now, lost);
+        }
+        let mono = self.inlets.iter().map(|inlet| inlet.seen).min().unwrap_or(now.mono).min(now.mono);
+        Now { mono, wall: WallNs(now.wall.0.saturating_sub(now.mono.since(mono))) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use varta_core::SECOND;
+
+    use super::*;
+
+    #[test]
+    fn a_stamp_of_the_wall_clock_maps_back_and_never_forward() {
+        let now = Now { mono: MonoNs(50 * SECOND), wall: WallNs(1_000 * SECOND) };
+        assert_eq!(mapped(now, WallNs(997 * SECOND)), MonoNs(47 * SECOND));
+        assert_eq!(mapped(now, WallNs(2_000 * SECOND)), now.mono);
+        assert_eq!(mapped(now, WallNs(0)), MonoNs(0));
+    }
+}

@@ -1,0 +1,27 @@
+//! The observer's shell: everything around [`varta_core`] that touches the world.
+//!
+//! One thread with a poller owns the sockets and the core; the main thread runs HTTP and signals and asks the first
+//! through a [`command::Handle`]. Data moves socket -> core -> published state -> metric, file, screen; never back.
+
+#![forbid(unsafe_code)]
+
+pub mod command;
+pub mod export;
+pub mod journal;
+pub mod logging;
+pub mod row;
+pub mod run;
+pub mod state;
+
+mod clock;
+mod ingest;
+mod keyring;
+mod listen;
+mod notify;
+mod reload;
+mod roster;
+
+pub use listen::udp::ListenError;
+pub use reload::ReloadError;
+pub use roster::RosterError;
+pub use run::{Addresses, Observer, RunError, RunOptions, Running, StopHandle, run};

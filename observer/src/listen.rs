@@ -1,0 +1,4 @@
+//! Where datagrams come in.
+
+pub(crate) mod drops;
+pub(crate) mod udp;

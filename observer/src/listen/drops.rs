@@ -1,0 +1,155 @@
+//! What the kernel dropped before it could be read.
+//!
+//! SO_RXQ_OVFL also counts what a socket filter of our own refuses, and the system-wide counters also count the drops of
+//! other sockets: lost is the smaller rise of the two. The second is read only when the first rose.
+
+use std::{fs::File, io, os::unix::fs::FileExt as _};
+
+use nix::sys::socket::AddressFamily;
+
+/// The system-wide counters of one address family.
+struct Source {
+    file: File,
+    parse: fn(&str) -> Option<u64>,
+}
+
+/// Both rises, compared.
+pub(crate) struct KernelDrops {
+    sources: Vec<Source>,
+    text: Vec<u8>,
+    /// The counters' sum when they were last read; `None` where they cannot be.
+    known: Option<u64>,
+}
+
+impl KernelDrops {
+    /// Begins to watch the counters of these address families, each named once.
+    pub(crate) fn open(families: &[AddressFamily]) -> Self {
+        let open = |family: &AddressFamily| {
+            let (path, parse): (_, fn(&str) -> _) = match family {
+                AddressFamily::Inet6 => ("/proc/net/snmp6", udp6_drops),
+                _ => ("/proc/net/snmp", udp_drops),
+            };
+            File::open(path).map(|file| Source { file, parse })
+        };
+        let sources = families.iter().map(open).collect();
+        let mut drops = match sources {
+            Ok(sources) => Self { sources, text: vec![0; 64 << 10], known: None },
+            Err::<Vec<_>, io::Error>(_) => Self { sources: Vec::new(), text: Vec::new(), known: None },
+        };
+        drops.known = drops.read();
+        drops
+    }
+
+    /// How many datagrams were lost, when SO_RXQ_OVFL rose by `rise` in all.
+    pub(crate) fn lost(&mut self, rise: u64) -> u64 {
+        if rise == 0 {
+            return 0;
+        }
+        let before = self.known;
+        self.known = self.read();
+        match (before, self.known) {
+            (Some(before), Some(after)) => rise.min(after.saturating_sub(before)),
+            // Without the second opinion the first one stands.
+            _ => rise,
+        }
+    }
+
+    fn read(&mut self) -> Option<u64> {
+        let mut sum = None;
+        for source in &self.sources {
+            let len = read_all(&source.file, &mut self.text).ok()?;
+            let text = str::from_utf8(self.text.get(..len)?).ok()?;
+            sum = Some(sum.unwrap_or(0) + (source.parse)(text)?);
+        }
+        sum
+    }
+}
+
+fn read_all(file: &File, text: &mut [u8]) -> io::Result<usize> {
+    let mut len = 0;
+    while let Some(rest) = text.get_mut(len..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, len as u64)? {
+            0 => break,
+            more => len += more,
+        }
+    }
+    Ok(len)
+}
+
+/// RcvbufErrors and MemErrors of `/proc/net/snmp`: a line of names and a line of values, both beginning with `Udp:`.
+fn udp_drops(text: &str) -> Option<u64> {
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("Udp:"));
+    let (names, values) = (lines.next()?.split_whitespace(), lines.next()?.split_whitespace());
+    sum_of(names.zip(values), ["RcvbufErrors", "MemErrors"])
+}
+
+/// Udp6RcvbufErrors and Udp6MemErrors of `/proc/net/snmp6`: a name and a value on each line.
+fn udp6_drops(text: &str) -> Option<u64> {
+    let pairs = text.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        Some((words.next()?, words.next()?))
+    });
+    sum_of(pairs, ["Udp6RcvbufErrors", "Udp6MemErrors"])
+}
+
+/// The first of `wanted` must be there; older kernels lack the second.
+fn sum_of<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>, wanted: [&str; 2]) -> Option<u64> {
+    let mut found = [None; 2];
+    for (name, value) in pairs {
+        if let Some(place) = wanted.iter().position(|wanted| *wanted == name) {
+            found[place] = Some(value.parse::<u64>().ok()?);
+        }
+    }
+    let [first, second] = found;
+    Some(first? + second.unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SNMP: &str = "\
+Tcp: RtoAlgorithm RtoMin RcvbufErrors
+Tcp: 1 200 77
+Udp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors InCsumErrors IgnoredMulti MemErrors
+Udp: 278 5 12 279 10 3 1 0 2
+UdpLite: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors InCsumErrors IgnoredMulti MemErrors
+UdpLite: 0 0 0 0 9 0 0 0 9
+";
+
+    #[test]
+    fn the_udp_lines_are_read_and_no_others() {
+        assert_eq!(udp_drops(SNMP), Some(12));
+        let older = SNMP.replace(" MemErrors", "").replace(" 0 2\n", " 0\n");
+        assert_eq!(udp_drops(&older), Some(10));
+        assert_eq!(udp_drops("Tcp: A\nTcp: 1\n"), None);
+        assert_eq!(udp_drops("Udp: RcvbufErrors\nUdp: many\n"), None);
+        assert_eq!(udp_drops("Udp: RcvbufErrors\n"), None);
+    }
+
+    #[test]
+    fn the_udp6_lines_are_read_and_no_others() {
+        let text =
+            "Udp6InDatagrams \t1\nUdp6RcvbufErrors                \t40\nUdpLite6RcvbufErrors \t9\nUdp6MemErrors \t2\n";
+        assert_eq!(udp6_drops(text), Some(42));
+        assert_eq!(udp6_drops("Udp6InDatagrams 1\n"), None);
+    }
+
+    #[test]
+    fn the_running_kernels_own_files_are_understood() {
+        let read = |path| std::fs::read_to_string(path).unwrap();
+        assert!(udp_drops(&read("/proc/net/snmp")).is_some());
+        let snmp6 = std::path::Path::new("/proc/net/snmp6");
+        assert!(!snmp6.exists() || udp6_drops(&read("/proc/net/snmp6")).is_some());
+    }
+
+    #[test]
+    fn a_rise_that_the_system_does_not_share_is_no_loss() {
+        let mut drops = KernelDrops::open(&[AddressFamily::Inet]);
+        assert!(drops.known.is_some());
+        drops.known = Some(u64::MAX);
+        assert_eq!(drops.lost(5), 0, "nothing rose system-wide");
+        let mut blind = KernelDrops { sources: Vec::new(), text: Vec::new(), known: None };
+        assert_eq!(blind.lost(5), 5);
+    }
+}

@@ -1,0 +1,122 @@
+//! Why an observer does not run, or runs no longer.
+
+use std::{io, net::SocketAddr, path::PathBuf};
+
+use varta_client::keyfile::{KeyFileError, SecretFileError};
+use varta_config::ConfigError;
+
+use crate::{export::tsv::ExportError, listen::udp::ListenError, roster::RosterError, state::StateError};
+
+/// Why an observer does not run, or runs no longer. Its text names the file or address and the remedy.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// What it was told to do is wrong: exit code 2.
+    #[error(transparent)]
+    Configuration(#[from] Misconfiguration),
+    /// It could not do it: exit code 1.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
+/// What is wrong with what the operator said.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Misconfiguration {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The observer's key file.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// The roster.
+    #[error(transparent)]
+    Roster(#[from] RosterError),
+    /// The file with the bearer token breaks a rule for secret files.
+    #[error(transparent)]
+    TokenFile(SecretFileError),
+    /// What stands in it is no token.
+    #[error("{}: {problem}", file.display())]
+    Token {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+}
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// A sealed listener cannot listen.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// HTTP cannot listen.
+    #[error("cannot serve HTTP on {address}: {error}{}", http_advice(error))]
+    Http {
+        /// The configured address.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The event file cannot be opened.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// The system refuses what every observer needs.
+    #[error("cannot {what}: {error}")]
+    System {
+        /// What was attempted.
+        what: &'static str,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The ingest thread panicked: a broken invariant.
+    #[error("the ingest thread panicked: {0}; this is a defect, please report it with the log")]
+    Panicked(String),
+    /// The ingest thread did not stop in time.
+    #[error("the ingest thread did not stop within {0} s; the state on disk is that of a crash")]
+    Stuck(u64),
+}
+
+fn http_advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; stop what has this port (`ss -ltnp`), or set http.listen to another",
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need CAP_NET_BIND_SERVICE, or set http.listen to a higher one"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "; no interface of this host has this address: set http.listen to one that has"
+        }
+        _ => "",
+    }
+}
+
+impl RunError {
+    pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::Failed(Failure::System { what, error })
+    }
+}
+
+/// Shortens `?` on errors of the two kinds.
+macro_rules! into_run_error {
+    ($($error:ty => $kind:ident),* $(,)?) => {
+        $(impl From<$error> for RunError {
+            fn from(error: $error) -> Self {
+                Self::$kind(error.into())
+            }
+        })*
+    };
+}
+
+into_run_error! {
+    ConfigError => Configuration,
+    KeyFileError => Configuration,
+    RosterError => Configuration,
+    ListenError => Failed,
+    StateError => Failed,
+    ExportError => Failed,
+}

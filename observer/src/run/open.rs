@@ -1,0 +1,229 @@
+//! Opening everything an observer needs. Nothing on disk changes before all of it is open.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    time::Duration,
+};
+
+use tokio::{sync::oneshot, task::JoinHandle};
+use varta_client::keyfile::read_secret_file;
+use varta_config::{ObserverConfig, Trust};
+use varta_core::{Audience, Core, Limits};
+
+use super::{Addresses, Failure, Misconfiguration, OnReady, RunError, RunOptions};
+use crate::{
+    clock::Clock,
+    command::{self, Handle},
+    export::{
+        events::{self, Feed},
+        http::{self, App, Setup},
+        tsv,
+    },
+    ingest::{Keeper, Listener, Parts, Sleep},
+    journal::Journal,
+    keyring::Keyring,
+    listen::udp::BoundUdp,
+    notify::Watchdog,
+    reload::{InForce, settings},
+    roster,
+};
+
+/// A shorter bearer token could be guessed.
+const MIN_TOKEN: usize = 16;
+
+/// An observer with everything open, and nothing judged yet.
+pub(super) struct Opened {
+    pub(super) addresses: Addresses,
+    pub(super) parts: Parts,
+    pub(super) http: Option<HttpParts>,
+    pub(super) in_force: InForce,
+    pub(super) shutdown_after: Option<Duration>,
+    pub(super) on_ready: Option<OnReady>,
+    /// The observer's name.
+    pub(super) name: String,
+}
+
+impl Opened {
+    /// Opens everything: configuration, keys, roster, state, sockets, in this order.
+    ///
+    /// # Errors
+    /// [`RunError`], naming the file or address and the remedy.
+    pub(super) fn open(config: ObserverConfig, options: RunOptions) -> Result<Self, RunError> {
+        config.validate()?;
+        let keyring = match &config.observer.key_file {
+            Some(file) => Keyring::load(file)?,
+            None => Keyring::empty(),
+        };
+        let name = config.observer.name.clone().unwrap_or(keyring.audience);
+        let token = config.http.token_file.as_deref().map(read_token).transpose()?;
+        let roster = config.observer.roster_file.as_deref();
+        let roster = roster.map(|file| Ok::<_, RunError>((roster::load(file)?, file))).transpose()?;
+        let (mut keeper, past) = Keeper::open(config.observer.state_dir.as_deref(), Clock::now())?;
+        let roster = roster.map(|(roster, file)| roster.no_older_than(past.roster_version(), file)).transpose()?;
+        let listeners = bind(&config)?;
+        let http = config.http.listen.map(bind_http).transpose()?;
+        let (export, writer) = match &config.export.file {
+            Some(file) => tsv::open(file).map(|(export, writer)| (Some(export), Some(writer)))?,
+            None => (None, None),
+        };
+        let (sleep, waker) = Sleep::new().map_err(RunError::system("make a poller"))?;
+        let (handle, commands) = command::channel(waker);
+        let (sink, feed) = events::channel();
+
+        let now = Clock::now();
+        let addresses = Addresses {
+            sealed: listeners.iter().map(|listener| listener.bound.local).collect(),
+            http: http.as_ref().and_then(|http| http.local_addr().ok()),
+        };
+        let http = http.map(|listener| {
+            let app = App::new(Setup {
+                handle: handle.clone(),
+                ring: feed.ring(),
+                name: name.clone(),
+                started: now.wall,
+                listeners: listeners.iter().map(|listener| listener.name.clone()).collect(),
+                per_agent: config.metrics.per_agent,
+                token,
+            });
+            HttpParts { listener, app, feed }
+        });
+        let journal = Journal::new(now, http.is_some().then_some(sink), export, config.export.beats);
+        let version = roster.as_ref().map(|roster| roster.version);
+        let mut core = new_core(&config, keyring.audiences)?;
+        let started = keeper.begin(&mut core, past);
+        if let Some(version) = version {
+            keeper.keep_roster_version(version);
+        }
+        core.set_roster(started, roster.map(|roster| roster.roster));
+        for address in &addresses.sealed {
+            tracing::info!("{name} receives beats on {address}");
+        }
+        if let Some(address) = &addresses.http {
+            tracing::info!("{name} serves http://{address}");
+        }
+        Ok(Self {
+            addresses,
+            in_force: InForce {
+                file: options.config_file,
+                roster_version: version,
+                writer,
+                log: options.log,
+                handle,
+                app: http.as_ref().map(|http| http.app.clone()),
+                config,
+            },
+            parts: Parts {
+                listeners,
+                core,
+                keeper,
+                journal,
+                sleep,
+                commands,
+                watchdog: Watchdog::new(options.watchdog),
+            },
+            http,
+            shutdown_after: options.shutdown_after,
+            on_ready: options.on_ready,
+            name,
+        })
+    }
+
+    pub(super) const fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    pub(super) const fn handle(&self) -> &Handle {
+        &self.in_force.handle
+    }
+}
+
+/// HTTP, open and not served yet.
+pub(super) struct HttpParts {
+    listener: TcpListener,
+    app: App,
+    feed: Feed,
+}
+
+/// HTTP, served. Dropping it ends it.
+pub(super) struct Serving {
+    end: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl HttpParts {
+    /// Serves on the runtime of the caller.
+    pub(super) fn spawn(self) -> io::Result<Serving> {
+        let Self { listener, app, feed } = self;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let (end, ended) = oneshot::channel();
+        let shutdown = async {
+            // Sent or dropped, it is the end.
+            let _ = ended.await;
+        };
+        Ok(Serving { end, task: tokio::spawn(http::serve(listener, app, feed, shutdown)) })
+    }
+}
+
+impl Serving {
+    /// Ends it, and waits for requests in work.
+    pub(super) async fn finish(self) {
+        drop(self.end);
+        if let Err(error) = self.task.await {
+            tracing::error!("the HTTP side ended badly: {error}");
+        }
+    }
+}
+
+/// A core that knows nobody yet.
+fn new_core(config: &ObserverConfig, audiences: Vec<Audience>) -> Result<Core, RunError> {
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed).map_err(|error| RunError::system("get randomness")(error.into()))?;
+    let limits =
+        Limits { agents: config.limits.agents, slots_per_agent: config.limits.slots_per_agent, ..Limits::default() };
+    Ok(Core::new(settings(config), limits, audiences, config.listen.len(), u64::from_le_bytes(seed)))
+}
+
+fn bind(config: &ObserverConfig) -> Result<Vec<Listener>, RunError> {
+    let mut listeners = Vec::with_capacity(config.listen.len());
+    for listen in &config.listen {
+        let bound = BoundUdp::bind(listen.sealed, listen.receive_buffer)?;
+        if bound.granted < u64::from(listen.receive_buffer) {
+            tracing::warn!(
+                listener = %listen.sealed,
+                asked = listen.receive_buffer,
+                granted = bound.granted,
+                "the kernel granted a smaller receive buffer than asked for, so that bursts may be lost; raise \
+                 net.core.rmem_max, or lower receive_buffer"
+            );
+        }
+        let attested = listen.trust == Trust::OperatorAttested;
+        listeners.push(Listener { bound, name: listen.sealed.to_string(), attested });
+    }
+    Ok(listeners)
+}
+
+fn bind_http(address: SocketAddr) -> Result<TcpListener, RunError> {
+    let open = || {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    open().map_err(|error| Failure::Http { address, error }.into())
+}
+
+/// A bearer token: one line of visible ASCII in a file that keeps the rules for secrets.
+fn read_token(file: &Path) -> Result<String, RunError> {
+    let refuse = |problem: String| Misconfiguration::Token { file: file.to_owned(), problem };
+    let text = read_secret_file(file).map_err(Misconfiguration::TokenFile)?;
+    let token = text.trim_ascii();
+    if token.len() < MIN_TOKEN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let rule = format!(
+            "is no bearer token: it must be one line of at least {MIN_TOKEN} visible ASCII characters without spaces; \
+             `openssl rand -hex 32` makes one"
+        );
+        return Err(refuse(rule).into());
+    }
+    Ok(token.to_owned())
+}

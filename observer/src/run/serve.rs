@@ -1,0 +1,224 @@
+//! The main thread's half: HTTP, signals and orders, until the stop.
+
+use std::{any::Any, io, thread::JoinHandle, time::Duration};
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::{
+    Failure, RunError,
+    open::{HttpParts, Opened},
+};
+use crate::{
+    command::{Command, Handle, Unanswered},
+    notify::Manager,
+    reload::{InForce, ReloadError, finish_export},
+};
+
+/// How long the ingest thread may take to save its state.
+const STOP_LIMIT: Duration = Duration::from_secs(60);
+
+/// What the embedding program asks for.
+#[derive(Debug)]
+pub(super) enum Order {
+    Stop,
+    Reload(oneshot::Sender<Result<(), ReloadError>>),
+}
+
+/// What ends a wait of the main thread.
+enum Woken {
+    Stop(&'static str),
+    Reload(Option<oneshot::Sender<Result<(), ReloadError>>>),
+    /// The ingest thread has ended by itself.
+    Ended,
+}
+
+/// The signals that a daemon takes.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(signals: &mut Option<Self>) -> Woken {
+        let Some(Self { terminate, interrupt, hangup }) = signals else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => Woken::Stop("SIGTERM"),
+            _ = interrupt.recv() => Woken::Stop("SIGINT"),
+            _ = hangup.recv() => Woken::Reload(None),
+        }
+    }
+}
+
+/// The ingest thread. However it ends, that is noticed.
+struct IngestThread {
+    thread: JoinHandle<io::Result<()>>,
+    ended: oneshot::Receiver<()>,
+}
+
+impl IngestThread {
+    fn spawn(work: impl FnOnce() -> io::Result<()> + Send + 'static) -> Result<Self, RunError> {
+        let (alive, ended) = oneshot::channel::<()>();
+        let turn = move || {
+            // Dropped by a panic, too.
+            let _alive = alive;
+            work()
+        };
+        let thread = std::thread::Builder::new().name("varta-ingest".to_owned()).spawn(turn);
+        Ok(Self { thread: thread.map_err(RunError::system("start the ingest thread"))?, ended })
+    }
+
+    /// Tells it to stop, and waits for its end.
+    async fn stop(&mut self, handle: &Handle) -> Result<(), Failure> {
+        let stopped = async {
+            while handle.send(Command::Stop) == Err(Unanswered::Busy) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            // The other end is never used, only dropped.
+            let _ = (&mut self.ended).await;
+        };
+        timeout(STOP_LIMIT, stopped).await.map_err(|_| Failure::Stuck(STOP_LIMIT.as_secs()))
+    }
+
+    /// How it ended, which it has.
+    fn result(self) -> Result<(), RunError> {
+        match self.thread.join() {
+            Ok(result) => result.map_err(RunError::system("go on receiving")),
+            Err(panic) => Err(Failure::Panicked(text_of(&*panic)).into()),
+        }
+    }
+}
+
+impl Opened {
+    /// Serves until the stop, on this thread and the ingest thread. A daemon takes signals and tells the service manager.
+    ///
+    /// # Errors
+    /// [`RunError::Failed`].
+    pub(super) fn serve(self, orders: mpsc::Receiver<Order>, daemon: bool) -> Result<(), RunError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(RunError::system("start the runtime of HTTP and signals"))?;
+        let result = runtime.block_on(self.attend(orders, daemon));
+        runtime.shutdown_background();
+        if let Err(error) = &result {
+            tracing::error!("{error}");
+        }
+        result
+    }
+
+    async fn attend(self, mut orders: mpsc::Receiver<Order>, daemon: bool) -> Result<(), RunError> {
+        let Self { addresses, parts, http, mut in_force, shutdown_after, on_ready, name } = self;
+        let manager = Manager::new(daemon, &name);
+        let signals = daemon.then(Signals::new).transpose();
+        let mut signals = signals.map_err(RunError::system("take signals"))?;
+        let mut ingest = IngestThread::spawn(move || crate::ingest::run(parts))?;
+        let http = http.map(HttpParts::spawn).transpose().map_err(RunError::system("serve HTTP"))?;
+        if let Some(on_ready) = on_ready {
+            on_ready(&addresses);
+        }
+        manager.ready();
+        let end = shutdown_after.map(|after| Instant::now() + after);
+        loop {
+            match next(&mut orders, &mut signals, &mut ingest.ended, end).await {
+                Woken::Reload(reply) => reload(&mut in_force, &manager, reply).await,
+                Woken::Ended => break,
+                Woken::Stop(why) => {
+                    tracing::info!("stopping: {why}");
+                    manager.stopping();
+                    ingest.stop(&in_force.handle).await?;
+                    break;
+                }
+            }
+        }
+        if let Some(http) = http {
+            http.finish().await;
+        }
+        let result = ingest.result();
+        if let Some(writer) = in_force.writer.take() {
+            finish_export(writer);
+        }
+        result?;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+async fn next(
+    orders: &mut mpsc::Receiver<Order>,
+    signals: &mut Option<Signals>,
+    ended: &mut oneshot::Receiver<()>,
+    end: Option<Instant>,
+) -> Woken {
+    let shutdown = async {
+        match end {
+            Some(end) => sleep_until(end).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = ended => Woken::Ended,
+        woken = Signals::next(signals) => woken,
+        order = orders.recv() => match order {
+            Some(Order::Reload(reply)) => Woken::Reload(Some(reply)),
+            Some(Order::Stop) | None => Woken::Stop("on request"),
+        },
+        () = shutdown => Woken::Stop("its time is over"),
+    }
+}
+
+async fn reload(in_force: &mut InForce, manager: &Manager, reply: Option<oneshot::Sender<Result<(), ReloadError>>>) {
+    manager.reloading();
+    let result = in_force.reload().await;
+    if let Err(error) = &result {
+        tracing::warn!("reload refused, everything stays as it was: {error}");
+    }
+    manager.ready();
+    if let Some(reply) = reply {
+        // Whoever asked may have gone away meanwhile.
+        let _ = reply.send(result);
+    }
+}
+
+/// What a panic said.
+pub(super) fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a text".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(work: impl FnOnce() -> io::Result<()> + Send + 'static) -> Result<(), RunError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let mut ingest = IngestThread::spawn(work).unwrap();
+        let (_orders, mut orders) = mpsc::channel(1);
+        let woken = runtime.block_on(next(&mut orders, &mut None, &mut ingest.ended, None));
+        assert!(matches!(woken, Woken::Ended));
+        ingest.result()
+    }
+
+    #[test]
+    fn a_panic_of_the_ingest_thread_is_noticed_and_told() {
+        let error = ended(|| panic!("an invariant is {}", "broken")).unwrap_err();
+        assert!(
+            matches!(&error, RunError::Failed(Failure::Panicked(text)) if text == "an invariant is broken"),
+            "{error}"
+        );
+        assert!(matches!(ended(|| Err(io::ErrorKind::Other.into())), Err(RunError::Failed(Failure::System { .. }))));
+        assert!(ended(|| Ok(())).is_ok());
+    }
+}

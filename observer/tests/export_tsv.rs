@@ -1,0 +1,109 @@
+//! The event file on a real disk.
+
+use std::{os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
+
+use nix::sys::stat::Mode;
+use varta_watch::export::tsv::{self, ExportError, Line};
+
+/// Nothing on a local disk takes this long unless it is broken.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn lines(path: &Path) -> Vec<String> {
+    std::fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn lines_are_appended_in_order_and_strangers_cannot_read_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.tsv");
+    for life in 0..2 {
+        let (export, writer) = tsv::open(&path).unwrap();
+        for at in 0..1_000 {
+            export.write(Line::new(life * 1_000 + at, "new"));
+        }
+        assert!(writer.finish(PATIENCE));
+        assert_eq!(export.lost(), 0);
+    }
+    let expected: Vec<_> = (0..2_000).map(|at| format!("{at}\tnew\t-\t-\t-\t-")).collect();
+    assert_eq!(lines(&path), expected);
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o137, 0, "{mode:o}");
+}
+
+#[test]
+fn a_full_disk_costs_lines_and_nothing_else() {
+    let (export, writer) = tsv::open(Path::new("/dev/full")).unwrap();
+    for at in 0..100 {
+        export.write(Line::new(at, "new"));
+    }
+    assert!(writer.finish(PATIENCE));
+    assert_eq!(export.lost(), 100);
+}
+
+#[test]
+fn after_the_end_lines_are_lost_and_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let (export, writer) = tsv::open(&directory.path().join("events.tsv")).unwrap();
+    assert!(writer.finish(PATIENCE));
+    export.write(Line::new(1, "new"));
+    assert_eq!(export.lost(), 1);
+}
+
+#[test]
+fn a_file_that_was_moved_away_is_opened_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, moved) = (directory.path().join("events.tsv"), directory.path().join("events.tsv.1"));
+    let (export, writer) = tsv::open(&path).unwrap();
+    export.write(Line::new(1, "new"));
+    wait_for(|| lines(&path).len() == 1);
+    std::fs::rename(&path, &moved).unwrap();
+    export.write(Line::new(2, "new"));
+    wait_for(|| lines(&moved).len() == 2);
+    export.reopen();
+    wait_for(|| path.exists());
+    export.write(Line::new(3, "new"));
+    assert!(writer.finish(PATIENCE));
+    assert_eq!(lines(&moved), ["1\tnew\t-\t-\t-\t-", "2\tnew\t-\t-\t-\t-"]);
+    assert_eq!(lines(&path), ["3\tnew\t-\t-\t-\t-"]);
+    assert_eq!(export.lost(), 0);
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_anew_is_written_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, moved) = (directory.path().join("events.tsv"), directory.path().join("events.tsv.1"));
+    let (export, writer) = tsv::open(&path).unwrap();
+    std::fs::rename(&path, &moved).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    export.reopen();
+    export.write(Line::new(1, "new"));
+    assert!(writer.finish(PATIENCE));
+    assert_eq!(lines(&moved), ["1\tnew\t-\t-\t-\t-"]);
+}
+
+#[test]
+fn a_path_that_is_no_file_is_refused_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let shown = |path: &Path| tsv::open(path).unwrap_err().to_string();
+    let nowhere = directory.path().join("no").join("events.tsv");
+    assert!(shown(&nowhere).starts_with(&format!("cannot open the event file {}: No such file", nowhere.display())));
+    assert!(shown(directory.path()).contains("Is a directory"));
+    let fifo = directory.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    assert!(matches!(tsv::open(&fifo), Err(ExportError::Open { .. })), "nobody reads it");
+    let reader = std::fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
+    assert!(matches!(tsv::open(&fifo), Err(ExportError::NotAFile { .. })));
+    drop(reader);
+}
+
+/// Waits for another thread's doing.
+fn wait_for(condition: impl Fn() -> bool) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let waited = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let met = runtime.block_on(async { tokio::time::timeout(PATIENCE, waited).await });
+    met.expect("the condition is met in time");
+}
