@@ -1,0 +1,62 @@
+//! Varta's figures, each a ratio within one run or a count: machines are shared and differ, so a figure by itself says
+//! little. `cargo run --release -p varta-bench -- spine` takes all of them in less than three minutes, prints a table, and
+//! then the same as one JSON line. It needs Linux and two cores: what is measured runs on the first of them, what feeds it
+//! on the second. Nothing leaves the loopback interface.
+//!
+//! What is measured is `varta watch` as it ships: a process of its own in the release build, one sealed listener on a real
+//! UDP socket, a state directory, HTTP open. What feeds it is `varta bench load`. Beside it, fed in turn by the same
+//! sender, runs the [bare loop](bare): the least that any receiver of these datagrams has to do.
+//!
+//! | figure | what it is | where |
+//! |---|---|---|
+//! | `cost` | the observer's CPU time per accepted beat, saturated, over the bare loop's | [`spine::cost`] |
+//! | `capacity` | the highest rate at which the kernel drops nothing | [`spine::capacity`] |
+//! | `stalls` | from a stall's deadline to its being told | [`spine::stalls`] |
+//! | `idle` | how often an observer is woken that has nothing to do | [`spine::idle`] |
+//! | `memory` | resident memory per agent | [`spine::memory`] |
+
+#![forbid(unsafe_code)]
+
+mod bare;
+mod clock;
+mod load;
+mod machine;
+mod metrics;
+mod process;
+mod receiver;
+mod spine;
+
+use std::{io::Write as _, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+/// Varta's figures: ratios within one run.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Cost, capacity, lateness, idleness and memory of one observer on this machine.
+    Spine(spine::SpineArgs),
+    /// The limit by itself: receives and opens, and answers each line on standard input with its counts.
+    Bare(bare::BareArgs),
+}
+
+fn main() -> ExitCode {
+    let result = match Args::parse().verb {
+        Verb::Spine(args) => spine::run(&args),
+        Verb::Bare(args) => bare::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Where standard error is closed there is nowhere left to say it.
+            drop(writeln!(std::io::stderr().lock(), "varta-bench: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What is measured: an observer, or the bare loop, as a process of its own on the first core.
+
+use std::{
+    cell::RefCell,
+    fs::{self, File},
+    io::{BufRead as _, BufReader, Write as _},
+    net::SocketAddr,
+    path::Path,
+    process::{ChildStdin, ChildStdout, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use serde::de::DeserializeOwned;
+use tempfile::TempDir;
+
+use crate::{
+    bare::{Counts, Listening},
+    clock,
+    load::Loader,
+    machine::{self, Cores},
+    metrics::Metrics,
+    process::Process,
+};
+
+/// How long a process may take to be ready.
+const READY: Duration = Duration::from_secs(20);
+
+/// A process that receives beats.
+pub(crate) struct Receiver {
+    kind: Kind,
+    address: SocketAddr,
+    // The process ends before its directory is removed.
+    process: Process,
+    _directory: Option<TempDir>,
+}
+
+enum Kind {
+    Observer { http: String },
+    Bare(RefCell<Pipes>),
+}
+
+struct Pipes {
+    ask: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+/// What a receiver had done at an instant.
+#[derive(Clone, Copy)]
+pub(crate) struct Snapshot {
+    /// Time since boot.
+    pub(crate) at: Duration,
+    /// CPU time, nanoseconds.
+    pub(crate) cpu_ns: u64,
+    /// Beats accepted, or opened.
+    pub(crate) accepted: u64,
+    /// Datagrams dropped by the kernel.
+    pub(crate) dropped: u64,
+}
+
+/// Starts a process on one core while this one stays on the other.
+fn spawn_on(cores: Cores, command: &mut Command) -> anyhow::Result<Process> {
+    machine::stay_on(cores.measured)?;
+    let process = Process::spawn(command);
+    machine::stay_on(cores.feeding)?;
+    process
+}
+
+impl Receiver {
+    /// An observer as it ships, with a state directory of its own. Only the series of single agents are switched off.
+    pub(crate) fn observer(cores: Cores, loader: &Loader) -> anyhow::Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let place = |name: &str| directory.path().join(name);
+        let quoted = |path: &Path| serde_json::to_string(&path.to_string_lossy());
+        fs::create_dir(place("state"))?;
+        let config = format!(
+            "[observer]\nname = \"measured\"\nstate_dir = {}\nkey_file = {}\n\n[[listen]]\nsealed = \"127.0.0.1:0\"\n\n\
+             [http]\nlisten = \"127.0.0.1:0\"\n\n[metrics]\nper_agent = \"none\"\n",
+            quoted(&place("state"))?,
+            quoted(&loader.key)?,
+        );
+        fs::write(place("observer.toml"), config)?;
+        let mut command = Command::new(&loader.varta);
+        command.arg("watch").arg("--config").arg(place("observer.toml"));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(place("log"))?);
+        let mut process = spawn_on(cores, &mut command)?;
+        let log = place("log");
+        let ready = clock::wait_for(READY, || {
+            let text = fs::read_to_string(&log)?;
+            if let Some(status) = process.0.try_wait()? {
+                bail!("varta watch ended with {status}: {text}");
+            }
+            let behind = |words: &str| {
+                let line = text.split_inclusive('\n').find(|line| line.contains(words) && line.ends_with('\n'))?;
+                Some(line.split(words).nth(1)?.trim().to_owned())
+            };
+            Ok(behind("receives beats on ").zip(behind("serves http://")))
+        })?;
+        let (address, http) = ready.context("varta watch does not say where it receives and serves")?;
+        let address = address.parse().with_context(|| format!("varta watch receives on {address:?}"))?;
+        Ok(Self { kind: Kind::Observer { http }, address, process, _directory: Some(directory) })
+    }
+
+    /// The bare loop.
+    pub(crate) fn bare(cores: Cores, loader: &Loader, agents: u32) -> anyhow::Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["bare", "--agents", &agents.to_string(), "--key"]).arg(&loader.key);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = spawn_on(cores, &mut command)?;
+        let ask = process.0.stdin.take().context("it was piped")?;
+        let mut pipes = Pipes { ask, answers: BufReader::new(process.0.stdout.take().context("it was piped")?) };
+        let Listening { listening } = pipes.next()?;
+        Ok(Self { kind: Kind::Bare(RefCell::new(pipes)), address: listening, process, _directory: None })
+    }
+
+    /// Where it receives.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Where it serves HTTP.
+    pub(crate) fn http(&self) -> anyhow::Result<&str> {
+        match &self.kind {
+            Kind::Observer { http } => Ok(http),
+            Kind::Bare(_) => bail!("the bare loop serves no HTTP"),
+        }
+    }
+
+    /// An observer's metrics.
+    pub(crate) fn metrics(&self) -> anyhow::Result<Metrics> {
+        Metrics::scrape(self.http()?)
+    }
+
+    /// Beats accepted so far, or opened.
+    pub(crate) fn accepted(&self) -> anyhow::Result<u64> {
+        match &self.kind {
+            Kind::Observer { http } => Metrics::scrape(http)?.counter("varta_datagrams_accepted_total"),
+            Kind::Bare(pipes) => {
+                let mut pipes = pipes.borrow_mut();
+                pipes.ask.write_all(b"\n")?;
+                let counts: Counts = pipes.next()?;
+                if counts.refused > 0 {
+                    bail!("the bare loop could not open {} datagrams", counts.refused);
+                }
+                Ok(counts.opened)
+            }
+        }
+    }
+
+    /// Waits until `accepted` beats were, at most for `limit`.
+    pub(crate) fn wait_for(&self, accepted: u64, limit: Duration) -> anyhow::Result<()> {
+        let reached = clock::wait_for(limit, || {
+            clock::pass(Duration::from_millis(45));
+            Ok((self.accepted()? >= accepted).then_some(()))
+        })?;
+        reached.with_context(|| format!("no {accepted} beats were accepted within {} s", limit.as_secs()))
+    }
+
+    pub(crate) fn snapshot(&self) -> anyhow::Result<Snapshot> {
+        let accepted = self.accepted()?;
+        Ok(Snapshot {
+            at: clock::boottime(),
+            cpu_ns: machine::cpu_ns(self.id())?,
+            accepted,
+            dropped: machine::socket_drops(self.address)?,
+        })
+    }
+}
+
+impl Pipes {
+    fn next<T: DeserializeOwned>(&mut self) -> anyhow::Result<T> {
+        let mut line = String::new();
+        self.answers.read_line(&mut line)?;
+        serde_json::from_str(&line).with_context(|| format!("the bare loop said {line:?}"))
+    }
+}

@@ -1,0 +1,155 @@
+//! `varta-bench spine`: one observer's figures, taken one after another on an otherwise idle machine.
+
+pub(crate) mod capacity;
+pub(crate) mod cost;
+pub(crate) mod idle;
+pub(crate) mod memory;
+mod report;
+pub(crate) mod stalls;
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, bail};
+use clap::{Args, ValueEnum};
+use varta_client::keyfile::UnixSeconds;
+use varta_keys::{Vault, create_all};
+
+use self::report::Report;
+use crate::{
+    clock,
+    load::Loader,
+    machine::{self, Cores},
+};
+
+/// One observer's figures.
+#[derive(Args)]
+pub(crate) struct SpineArgs {
+    /// The varta program to measure; without it, the release build of this repository, made if need be.
+    #[arg(long, value_name = "FILE")]
+    varta: Option<PathBuf>,
+    /// Only these figures.
+    #[arg(long, value_enum, value_name = "FIGURE", value_delimiter = ',')]
+    only: Vec<Figure>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Figure {
+    /// CPU time per accepted beat, saturated.
+    Cost,
+    /// The highest rate without loss.
+    Capacity,
+    /// From a stall's deadline to its being told.
+    Stalls,
+    /// Wake-ups with nothing to do.
+    Idle,
+    /// Resident memory per agent.
+    Memory,
+}
+
+/// What every figure needs.
+pub(crate) struct Bench {
+    cores: Cores,
+    loader: Loader,
+}
+
+pub(crate) fn run(args: &SpineArgs) -> anyhow::Result<()> {
+    let cores = Cores::choose()?;
+    let varta = match &args.varta {
+        Some(varta) => varta.clone(),
+        None => built()?,
+    };
+    let directory = tempfile::tempdir()?;
+    let key = observer_key(directory.path())?;
+    machine::stay_on(cores.feeding)?;
+    let bench = Bench { cores, loader: Loader { varta, key } };
+    let wanted = |figure| args.only.is_empty() || args.only.contains(&figure);
+    let began = clock::boottime();
+    let mut report = Report::default();
+    if wanted(Figure::Cost) {
+        report.costs = Some(cost::AGENTS.iter().map(|agents| cost::take(&bench, *agents)).collect::<Result<_, _>>()?);
+    }
+    if wanted(Figure::Capacity) {
+        report.capacity = Some(capacity::take(&bench)?);
+    }
+    if wanted(Figure::Stalls) {
+        report.stalls = Some(stalls::take(&bench)?);
+    }
+    if wanted(Figure::Idle) {
+        report.idle = Some(idle::take(&bench)?);
+    }
+    if wanted(Figure::Memory) {
+        report.memory = Some(memory::take(&bench)?);
+    }
+    report.seconds = (clock::boottime() - began).as_secs();
+    report.write(&mut std::io::stdout().lock())
+}
+
+/// Builds `varta` beside this program, with the same profile.
+fn built() -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let folder = own.parent().context("this program lies in a folder")?;
+    let target = folder.parent().context("this program lies in a target directory")?;
+    if folder.file_name().is_none_or(|name| name != "release") {
+        bail!("{} is no release build: run it with `cargo run --release`, or name a program by --varta", own.display());
+    }
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
+    let status = Command::new("cargo")
+        .args(["build", "--release", "--quiet", "--package", "varta", "--manifest-path"])
+        .arg(manifest)
+        .arg("--target-dir")
+        .arg(target)
+        .stdin(Stdio::null())
+        .status()
+        .context("cannot run cargo; name a program by --varta")?;
+    if !status.success() {
+        bail!("cargo build --release -p varta ended with {status}");
+    }
+    Ok(folder.join("varta"))
+}
+
+/// A throw-away fleet's observer key.
+fn observer_key(directory: &Path) -> anyhow::Result<PathBuf> {
+    let vault = Vault::init(&directory.join("vault"))?;
+    let mut change = vault.change()?;
+    let key = change.add_observer("measured", "127.0.0.1:9900", false, UnixSeconds(clock::realtime().as_secs()))?;
+    let file = directory.join("measured.observer.key");
+    change.commit()?;
+    create_all([(file.as_path(), key.render())])?;
+    Ok(file)
+}
+
+/// The value in the middle.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The smallest value that is not below the share `part` of all.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a place in a list of thousands"
+)]
+fn quantile(sorted: &[u64], part: f64) -> Option<u64> {
+    let place = (sorted.len() as f64 * part).ceil() as usize;
+    sorted.get(place.saturating_sub(1)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_and_quantiles() {
+        assert!((median(vec![3.0, 1.0, 2.0]) - 2.0).abs() < 1e-9);
+        let hundred: Vec<u64> = (1..=100).collect();
+        assert_eq!(quantile(&hundred, 0.5), Some(50));
+        assert_eq!(quantile(&hundred, 0.99), Some(99));
+        assert_eq!(quantile(&[7], 0.99), Some(7));
+        assert_eq!(quantile(&[], 0.5), None);
+    }
+}

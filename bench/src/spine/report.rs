@@ -1,0 +1,158 @@
+//! The figures, as a table and as one JSON line.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use super::{
+    capacity::{Capacity, Lossless},
+    cost::{self, Cost},
+    idle::Idle,
+    memory::{self, Growth},
+    stalls::{self, Lateness, Stalls},
+};
+
+/// What was taken.
+#[derive(Default, Serialize)]
+pub(super) struct Report {
+    pub(super) costs: Option<Vec<Cost>>,
+    pub(super) capacity: Option<Capacity>,
+    pub(super) stalls: Option<Stalls>,
+    pub(super) idle: Option<Idle>,
+    pub(super) memory: Option<Growth>,
+    /// How long all of it took.
+    pub(super) seconds: u64,
+}
+
+/// A line of the table: what, the observer's, the bare loop's, the ratio, what is aimed at, whether it is reached.
+struct Row {
+    what: String,
+    observer: String,
+    bare: String,
+    ratio: String,
+    target: String,
+    reached: Option<bool>,
+}
+
+impl Row {
+    fn new(what: String, observer: String) -> Self {
+        Self { what, observer, bare: String::new(), ratio: String::new(), target: String::new(), reached: None }
+    }
+
+    /// The value that counts, in words, and the highest that it is to have.
+    fn at_most(mut self, value: f64, target: f64, unit: &str) -> Self {
+        self.target = format!("<= {target}{unit}");
+        self.reached = Some(value <= target);
+        self
+    }
+}
+
+/// Thousands apart.
+fn grouped(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+impl Report {
+    fn rows(&self) -> Vec<Row> {
+        let mut rows: Vec<Row> = self.costs.iter().flatten().map(cost_row).collect();
+        rows.extend(self.capacity.iter().map(capacity_row));
+        if let Some(stalls) = &self.stalls {
+            rows.push(stalls_row("one after another", &stalls.one_after_another));
+            rows.push(stalls_row("all at once", &stalls.all_at_once));
+        }
+        rows.extend(self.idle.iter().map(idle_row));
+        if let Some(growth) = &self.memory {
+            let row = |what: &str, per_agent: &memory::PerAgent| {
+                let what = format!("bytes per agent, {what}");
+                let observer = format!("{:.0} ({:.0} written)", per_agent.resident, per_agent.private_dirty);
+                Row::new(what, observer).at_most(per_agent.resident, memory::TARGET, "")
+            };
+            rows.push(row("one session", &growth.one_session));
+            rows.push(row("two sessions", &growth.two_sessions));
+        }
+        rows
+    }
+
+    /// The table, and below it the JSON line.
+    pub(super) fn write(&self, out: &mut impl Write) -> anyhow::Result<()> {
+        writeln!(out, "{:<44} {:>26} {:>22} {:>6}  target", "", "observer", "bare loop", "ratio")?;
+        for Row { what, observer, bare, ratio, target, reached } in self.rows() {
+            let reached = match reached {
+                Some(true) => " reached",
+                Some(false) => " MISSED",
+                None => "",
+            };
+            let line = format!("{what:<44} {observer:>26} {bare:>22} {ratio:>6}  {target}{reached}");
+            writeln!(out, "{}", line.trim_end())?;
+        }
+        writeln!(out, "{}", serde_json::to_string(self)?)?;
+        Ok(())
+    }
+}
+
+fn cost_row(cost: &Cost) -> Row {
+    let what = format!("CPU per beat, saturated, {} agents", grouped(f64::from(cost.agents)));
+    Row {
+        bare: format!("{:.0} ns", cost.bare_median_ns),
+        ratio: format!("{:.2}", cost.ratio),
+        ..Row::new(what, format!("{:.0} ns", cost.observer_median_ns)).at_most(cost.ratio, cost::TARGET, "")
+    }
+}
+
+fn capacity_row(capacity: &Capacity) -> Row {
+    let rate = |lossless: &Lossless| {
+        let bound = if lossless.sender_bound { " (sender)" } else { "" };
+        format!("{}/s{bound}", grouped(lossless.per_second))
+    };
+    Row {
+        bare: rate(&capacity.bare),
+        ratio: format!("{:.2}", capacity.ratio),
+        ..Row::new("beats without loss, 1,000 agents".to_owned(), rate(&capacity.observer))
+    }
+}
+
+fn stalls_row(how: &str, lateness: &Lateness) -> Row {
+    let what = format!("stall judged, 10,000 {how}, p50, p99");
+    let (p50, p99) = (lateness.judged_p50_at_most_ms, lateness.judged_p99_at_most_ms);
+    let told = match (lateness.told_p50_ms, lateness.told_p99_ms) {
+        (Some(p50), Some(p99)) => format!("told {p50:.1}, {p99:.1} ms"),
+        _ => "no event was read".to_owned(),
+    };
+    Row { bare: told, ..Row::new(what, format!("<= {p50}, <= {p99} ms")).at_most(p99, stalls::TARGET_MS, " ms") }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a few switches")]
+fn idle_row(idle: &Idle) -> Row {
+    let what = format!("switches in {} s, idle, 1,000 departed", idle.seconds);
+    Row::new(what, idle.switches.to_string()).at_most(idle.switches as f64, super::idle::TARGET as f64, "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_stand_apart() {
+        assert_eq!([7.0, 999.6, 123_456.0, 1_234_567.0].map(grouped), ["7", "1,000", "123,456", "1,234,567"]);
+    }
+
+    #[test]
+    fn what_is_missed_is_said() {
+        let cost = Cost::of(1000, vec![200.0], vec![100.0]);
+        let mut out = Vec::new();
+        Report { costs: Some(vec![cost]), ..Report::default() }.write(&mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("2.00  <= 1.6 MISSED"), "{text}");
+        let json: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        assert_eq!(json["costs"][0]["ratio"], 2.0);
+        assert!(json["idle"].is_null());
+    }
+}

@@ -1,0 +1,68 @@
+//! Varta: a secure heartbeat mesh, in one binary. One file per verb; this one only wires.
+
+#![forbid(unsafe_code)]
+
+mod agent;
+mod beat;
+mod bench;
+mod clock;
+mod config;
+mod dev;
+mod duration;
+mod exec;
+mod frame;
+mod keys;
+mod status;
+mod watch;
+
+use std::{io::Write as _, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+/// Exit status for a wrong command line or configuration.
+const USAGE: u8 = 2;
+
+/// Varta: a secure heartbeat mesh, in one binary.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Dev(dev::DevArgs),
+    Watch(watch::WatchArgs),
+    Beat(beat::BeatArgs),
+    Exec(exec::ExecArgs),
+    Status(status::StatusArgs),
+    Keys(keys::KeysArgs),
+    Config(config::ConfigArgs),
+    Bench(bench::BenchArgs),
+    Frame(frame::FrameArgs),
+}
+
+/// Says what went wrong, with everything behind it, on one line.
+fn complain(error: &anyhow::Error) {
+    // Where standard error is closed there is nowhere left to say it.
+    drop(writeln!(std::io::stderr().lock(), "varta: {error:#}"));
+}
+
+fn main() -> ExitCode {
+    let result = match Args::parse().verb {
+        Verb::Dev(args) => dev::run(&args),
+        Verb::Watch(args) => watch::run(&args),
+        Verb::Beat(args) => beat::run(&args),
+        Verb::Exec(args) => exec::run(&args),
+        Verb::Status(args) => status::run(&args),
+        Verb::Keys(args) => keys::run(args),
+        Verb::Config(args) => config::run(&args),
+        Verb::Bench(args) => bench::run(&args),
+        Verb::Frame(args) => frame::run(args),
+    };
+    result.unwrap_or_else(|error| {
+        complain(&error);
+        ExitCode::FAILURE
+    })
+}
