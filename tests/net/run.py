@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""Varta on several hosts: every promise tried on real programs, real cables, and an attacker who sees everything.
+
+Run as root: python3 tests/net/run.py --varta target/release/varta
+The hosts are network namespaces that this script makes and takes down again; nothing else on the machine is touched.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+# The scripts leave nothing behind in the source tree.
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import attacks
+import bad_input
+import clocks
+import fleet
+import reloads
+import restarts
+from hosts import Net
+from mesh import Keys, Mesh
+from waiting import Failed
+
+SCENARIOS = [
+    fleet.alive, fleet.endings, fleet.paused, fleet.cable, attacks.attacker, attacks.withheld, restarts.crash,
+    restarts.clean_stop, clocks.stepped_clock, reloads.reload, bad_input.refused_starts, bad_input.corrupt_state,
+    bad_input.full_disk,
+]
+# Far more than all of it takes: a script that hangs must end, and clean up.
+LIMIT = 900
+
+
+class GivenUp(BaseException):
+    """The whole run is over."""
+
+
+def name_of(scenario):
+    return scenario.__name__.replace("_", "-")
+
+
+def arguments():
+    names = [name_of(scenario) for scenario in SCENARIOS]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--varta", type=Path, help="the program under test")
+    parser.add_argument("--only", action="append", choices=names, help="run this scenario only (may be repeated)")
+    parser.add_argument("--list", action="store_true", help="list the scenarios")
+    parser.add_argument("--keep", action="store_true", help="keep the logs of scenarios that passed too")
+    given = parser.parse_args()
+    if not given.list:
+        if given.varta is None or not os.access(given.varta, os.X_OK):
+            parser.error("--varta must name the program under test")
+        if os.geteuid() != 0:
+            parser.error("namespaces need root")
+    return given
+
+
+def give_up(_number, _frame):
+    raise GivenUp(f"the scenarios took longer than {LIMIT} s, or were interrupted")
+
+
+def try_one(scenario, net, varta, keys, directory):
+    """Runs a scenario and says how it went."""
+    name, start = name_of(scenario), time.monotonic()
+    mesh = Mesh(net, varta, keys, directory / name)
+    try:
+        said, passed = scenario(mesh), True
+    except Failed as failed:
+        said, passed = str(failed), False
+    except Exception:  # noqa: BLE001 - any other mistake is this script's own, and is shown whole
+        said, passed = traceback.format_exc(), False
+    finally:
+        mesh.close()
+    seconds = time.monotonic() - start
+    print(f"{'ok  ' if passed else 'FAIL'} {name} ({said}; {seconds:.1f} s)", flush=True)
+    if not passed:
+        print(f"     logs: {mesh.directory}", flush=True)
+    return passed
+
+
+def run_all(scenarios, varta, directory):
+    net = Net()
+    try:
+        net.build()
+        keys = Keys(varta, directory / "keys")
+        for scenario in scenarios:
+            yield try_one(scenario, net, varta, keys, directory)
+    finally:
+        net.tear_down()
+
+
+def main():
+    given = arguments()
+    if given.list:
+        print("\n".join(name_of(scenario) for scenario in SCENARIOS))
+        return 0
+    for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, give_up)
+    signal.alarm(LIMIT)
+    wanted = [scenario for scenario in SCENARIOS if not given.only or name_of(scenario) in given.only]
+    directory = Path(tempfile.mkdtemp(prefix="varta-net-"))
+    passed = 0
+    try:
+        for well in run_all(wanted, str(given.varta.resolve()), directory):
+            passed += well
+    except GivenUp as why:
+        print(f"FAIL {why}", flush=True)
+    failed = len(wanted) - passed
+    if failed or given.keep:
+        print(f"logs are kept in {directory}")
+    else:
+        shutil.rmtree(directory)
+    print(f"{passed} passed, {failed} failed", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
