@@ -129,7 +129,8 @@ struct Sample {
 fn connect_agents(count: u16, key: &ObserverKeyFile, sealed: SocketAddr) -> anyhow::Result<Vec<Sample>> {
     let audience = AudienceKey::new(&key.secret);
     let named = SAMPLES.into_iter().map(|(agent, unit, site, every)| (agent.to_owned(), unit, site, every));
-    let further = (SAMPLES.len() + 1..).map(|number| (format!("agent-{number}"), "main", "south", Duration::from_secs(1)));
+    let further =
+        (SAMPLES.len() + 1..).map(|number| (format!("agent-{number}"), "main", "south", Duration::from_secs(1)));
     named
         .chain(further)
         .take(usize::from(count))

@@ -162,8 +162,7 @@ fn a_rate_is_kept_by_plan() {
     let sending = line["sending_seconds"].as_f64().unwrap();
     assert!(sending >= 0.119, "{line}");
     assert!(line["per_second"].as_u64().unwrap() <= 1008, "{line}");
-    let times: Vec<u64> =
-        datagrams.iter().map(|datagram| stage.open(datagram).expect("a beat").1.sent_at).collect();
+    let times: Vec<u64> = datagrams.iter().map(|datagram| stage.open(datagram).expect("a beat").1.sent_at).collect();
     assert!(times.windows(2).all(|pair| pair[1] - pair[0] == 1_000_000), "one each millisecond, as planned: {times:?}");
 }
 

@@ -41,7 +41,7 @@ pub use load::{Loaded, Records};
 
 use disk::Directory;
 use files::{Files, Progress};
-use writer::{Build, Desk, PAGES_MAX, Which};
+use writer::{Build, Desk, PAGES_MAX};
 
 /// So far is the horizon kept ahead of the newest accepted frame, nanoseconds: SPEC, "Restart".
 const LEAD: u64 = 2 * SECOND;
@@ -216,9 +216,9 @@ impl State {
         self.desk.order_mark(self.order, self.progress, false);
         let answered = self.desk.wait_for(self.order, RAISE_LIMIT);
         let mut board = self.desk.board();
-        if !answered && board.mark_failed.is_none() {
+        if !answered {
             let late = format!("the disk has not answered for {} s", RAISE_LIMIT.as_secs());
-            board.outcome(Which::Mark, &self.shown, Err(late));
+            board.overdue(self.order, &self.shown, &late);
         }
         match &board.mark_failed {
             None => Ok(board.horizon),
@@ -230,9 +230,9 @@ impl State {
     /// the disk has it. What was noted becomes durable with it.
     pub fn mark(&mut self, now: Now, newest_sent: WallNs, blind_run: u64) {
         let mut board = self.desk.board();
-        // The one of a second ago is still on its way: by now frames may come that are above it.
-        if board.answered < self.tick && board.mark_failed.is_none() {
-            board.outcome(Which::Mark, &self.shown, Err("the disk has not answered since the last mark".into()));
+        // By now frames may come that are above what was durable before it.
+        if board.answered < self.tick {
+            board.overdue(self.tick, &self.shown, "the disk has not answered since the last mark");
         }
         drop(board);
         let horizon = self.progress.horizon.max(newest_sent.after(LEAD));

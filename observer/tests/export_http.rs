@@ -1,5 +1,7 @@
 //! The HTTP API on loopback, in front of a real core.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod export_world {
     #![expect(dead_code, reason = "each test binary uses its part")]
     pub(crate) mod client;

@@ -1,5 +1,7 @@
 //! What is told of each change: the exact event, its log line, its row.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod export_world {
     #![expect(dead_code, reason = "each test binary uses its part")]
     pub(crate) mod world;

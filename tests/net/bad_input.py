@@ -35,9 +35,9 @@ def refused_starts(mesh):
     ]
     for name, changed, status, pattern in cases:
         fails(mesh, name, changed, status, pattern)
-    with tmpfs(mesh.directory / "read-only", "ro"):
-        state = {"state_dir": str(mesh.directory / "read-only" / "state")}
-        fails(mesh, "read-only", {**elsewhere, "observer": state}, FAILED, r"read-only/state.*[Rr]ead-only file system")
+    with tmpfs(mesh.directory / "sealed-off", "ro"):
+        state = {"state_dir": str(mesh.directory / "sealed-off" / "state")}
+        fails(mesh, "read-only", {**elsewhere, "observer": state}, FAILED, r"sealed-off/state.*[Rr]ead-only file system")
     equal(mesh.run("db", mesh.varta, "beat", "--key", mesh.keys.file("web-1"), "--unit", "x")[0], 0, "`varta beat`")
     running.told("web-1", "x", "up")
     wrong_audience(mesh, running)
@@ -89,35 +89,38 @@ def tmpfs(directory, *options):
 
 
 def corrupt_state(mesh):
-    observer = mesh.observer().start()
+    observer = mesh.observer(acceptance={"skew": "1s"}).start()
     units = [("web-1", "a"), ("db-1", "b")]
     for agent, unit in units:
         mesh.exec("web" if agent == "web-1" else "db", agent, unit, *SHELL_LOOP)
     for agent, unit in units:
         observer.told(agent, unit, "up")
-    damaged = []
-    for name in ("slots", "mark"):
+    state = mesh.directory / "state"
+    damages = {
+        r"slots is corrupt.*kept as .*slots\.corrupt-1": lambda: flip(state / "slots", 80),
+        r"mark: one of its two copies is damaged": lambda: flip(state / "mark", 40),
+        r"state is lost.*mark": lambda: (state / "mark").write_bytes(b"?" * (state / "mark").stat().st_size),
+        r"state is lost.*slots": (state / "slots").unlink,
+    }
+    for said, damage in damages.items():
         observer.stop()
-        file = mesh.directory / "state" / name
-        text = bytearray(file.read_bytes())
-        text[len(text) // 2 if name == "slots" else 40] ^= 0x10
-        file.write_bytes(text)
+        damage()
         lines = len(observer.log())
         observer.start()
-        line = until(f"the log tells that {name} is corrupt", lambda since=lines, word=name: observer.logged(
-            rf"state/{word}\b", level="WARN", since=since))
-        damaged.append(line["message"])
+        until(f"the log says {said!r}", lambda text=said, since=lines: observer.logged(
+                text, level="WARN", since=since))
         for agent, unit in units:
-            until(f"{agent}/{unit} is up again", lambda key=(agent, unit): is_up(observer, key))
-        equal(observer.event(to="stalled"), None, "a stall told for a corrupt file")
+            until(f"{agent}/{unit} is up again", lambda key=(agent, unit): observer.slot(*key)["verdict"] == "up")
+        equal(observer.event(to="stalled"), None, "a stall told for a damaged file")
     observer.conserves()
     observer.stop()
-    return f"{len(damaged)} corrupt files told and survived"
+    return f"{len(damages)} damages told and survived"
 
 
-def is_up(observer, key):
-    slot = observer.slots().get(key)
-    return slot is not None and slot["verdict"] == "up"
+def flip(file, place):
+    text = bytearray(file.read_bytes())
+    text[place] ^= 0x10
+    file.write_bytes(text)
 
 
 # -- full disk ----------------------------------------------------------------------------------------------------
@@ -144,8 +147,8 @@ def full_disk(mesh):
         observer.told("web-1", "first", "stalled")
         observer.told("db-1", names[-1], "up")
         ballast.unlink()
-        until("the state is written again", lambda: observer.metrics().value("varta_persist_failing") == 0, 60)
-        until("the log says so", lambda: observer.logged("the state is written again", level="INFO", since=lines))
+        until("the state can be written again", lambda: observer.metrics().value("varta_persist_failing") == 0, 60)
+        until("the log says so", lambda: observer.logged("written again", level="INFO", since=lines))
         observer.conserves()
         observer.stop()
         observer.start()

@@ -20,6 +20,7 @@ def population(mesh, observer):
     for agent, unit in [*living, ("web-1", "leaving"), ("web-1", "dying")]:
         observer.told(agent, unit, "up")
     leaving.signal(signal.SIGTERM)
+    leaving.ended(128 + signal.SIGTERM)
     dying.signal(signal.SIGKILL)
     observer.told("web-1", "leaving", "departed")
     observer.told("web-1", "dying", "stalled")
@@ -55,7 +56,8 @@ def crash(mesh):
     check(event["slots"] >= 5, f"slots unknown for the restart: {event['slots']}")
     check(observer.logged("the observer could not see", level="WARN", since=lines), "the log does not tell the blindness")
     for agent, unit in programs:
-        until(f"{agent}/{unit} is up by itself", lambda key=(agent, unit): observer.slots()[key]["verdict"] == "up")
+        event = observer.told(agent, unit, "up", since=since)
+        equal((event["kind"], event["from"]), ("verdict", "unknown"), f"how {agent}/{unit} came up by itself")
     until("the observer sees again", lambda: observer.event(since, kind="sighted", cause="restart"))
     observer.told("db-3", "doomed", "stalled", since=since)
     stalled = {(event["agent"], event["unit"]) for event in observer.events[since:] if event["to"] == "stalled"}
@@ -110,7 +112,7 @@ def clean_stop(mesh):
     refused(observer, "a frame from before the stop", lambda: [tap.replay(one) for one in captured], replayed=2)
     observer.told("db-3", "doomed", "stalled", since=since)
     for agent, unit in programs:
-        until(f"{agent}/{unit} is up", lambda key=(agent, unit): observer.slots()[key]["verdict"] == "up")
+        observer.told(agent, unit, "up", since=since)
     stalled = {(event["agent"], event["unit"]) for event in observer.events[since:] if event["to"] == "stalled"}
     equal(stalled, {("db-3", "doomed")}, "who was told stalled after the stop")
     grown = blind_seconds(observer) - blind

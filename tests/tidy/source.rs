@@ -13,7 +13,9 @@ fn is_test(path: &str) -> bool {
 /// `file:line` of every line of `file` for which `bad` holds.
 fn lines_where<'a>(file: &'a File, bad: impl Fn(&str) -> bool + 'a) -> impl Iterator<Item = String> + 'a {
     let numbered = file.text.lines().enumerate();
-    numbered.filter(move |(_, line)| bad(line)).map(|(index, line)| format!("{}:{}: {}", file.path, index + 1, line.trim()))
+    numbered
+        .filter(move |(_, line)| bad(line))
+        .map(|(index, line)| format!("{}:{}: {}", file.path, index + 1, line.trim()))
 }
 
 #[test]

@@ -6,7 +6,12 @@ use crate::{none, read};
 
 fn dependencies(manifest: &str) -> BTreeSet<String> {
     let table: toml::Table = read(manifest).parse().unwrap();
-    table.get("dependencies").and_then(toml::Value::as_table).into_iter().flat_map(|deps| deps.keys().cloned()).collect()
+    table
+        .get("dependencies")
+        .and_then(toml::Value::as_table)
+        .into_iter()
+        .flat_map(|deps| deps.keys().cloned())
+        .collect()
 }
 
 #[test]
@@ -36,7 +41,8 @@ fn dependencies_point_one_way() {
     let mut offenders = Vec::new();
     for (folder, allowed) in rules {
         let ours = dependencies(&format!("{folder}/Cargo.toml")).into_iter().filter(|name| name.starts_with("varta"));
-        offenders.extend(ours.filter(|name| !allowed.contains(&name.as_str())).map(|name| format!("{folder} -> {name}")));
+        offenders
+            .extend(ours.filter(|name| !allowed.contains(&name.as_str())).map(|name| format!("{folder} -> {name}")));
     }
     none(&offenders, "a dependency against the architecture");
 }

@@ -19,8 +19,8 @@ use crate::{
 const AGENTS: u32 = 100_000;
 /// At most this many bytes per agent.
 pub(crate) const TARGET: f64 = 300.0;
-/// Slow enough that nothing is lost.
-const RATE: u64 = 100_000;
+/// Slow enough for each to be told as new, or as restarted, without loss.
+const RATE: u64 = 25_000;
 /// Until everything is on disk.
 const SETTLE: Duration = Duration::from_secs(3);
 

@@ -155,6 +155,8 @@ impl Plan {
     /// How many are due at `now`.
     fn owed(&self, now: u64) -> u64 {
         let since = now.saturating_sub(self.began);
-        u64::try_from(u128::from(since) * u128::from(self.rate) / u128::from(SECOND)).unwrap_or(u64::MAX).saturating_add(1)
+        u64::try_from(u128::from(since) * u128::from(self.rate) / u128::from(SECOND))
+            .unwrap_or(u64::MAX)
+            .saturating_add(1)
     }
 }

@@ -111,7 +111,6 @@ fn label(out: &mut Vec<u8>, before: &[u8], value: &str) {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "one digit")]
 const fn digit(value: u64) -> u8 {
     b'0' + (value % 10) as u8
 }

@@ -130,6 +130,8 @@ pub fn open(path: &Path) -> Result<(Export, Writer), ExportError> {
     let writing = writer::Writing::new(path.to_owned(), file, Arc::clone(&shared));
     let turn = move || {
         writing.run(&queue);
+        // In this order: once the end is told, further lines find no queue and are counted as lost.
+        drop(queue);
         drop(ends);
     };
     std::thread::Builder::new().name("export".to_owned()).spawn(turn).map_err(ExportError::Thread)?;

@@ -1,11 +1,17 @@
 //! The main thread's half: HTTP, signals and orders, until the stop.
 
-use std::{any::Any, io, thread::JoinHandle, time::Duration};
+use std::{
+    any::Any,
+    io,
+    pin::{Pin, pin},
+    thread::JoinHandle,
+    time::Duration,
+};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot},
-    time::{Instant, sleep_until, timeout},
+    time::{sleep, timeout},
 };
 
 use super::{
@@ -130,9 +136,9 @@ impl Opened {
             on_ready(&addresses);
         }
         manager.ready();
-        let end = shutdown_after.map(|after| Instant::now() + after);
+        let mut end = pin!(time_out(shutdown_after));
         loop {
-            match next(&mut orders, &mut signals, &mut ingest.ended, end).await {
+            match next(&mut orders, &mut signals, &mut ingest.ended, end.as_mut()).await {
                 Woken::Reload(reply) => reload(&mut in_force, &manager, reply).await,
                 Woken::Ended => break,
                 Woken::Stop(why) => {
@@ -160,14 +166,8 @@ async fn next(
     orders: &mut mpsc::Receiver<Order>,
     signals: &mut Option<Signals>,
     ended: &mut oneshot::Receiver<()>,
-    end: Option<Instant>,
+    end: Pin<&mut impl Future<Output = ()>>,
 ) -> Woken {
-    let shutdown = async {
-        match end {
-            Some(end) => sleep_until(end).await,
-            None => std::future::pending().await,
-        }
-    };
     tokio::select! {
         _ = ended => Woken::Ended,
         woken = Signals::next(signals) => woken,
@@ -175,7 +175,15 @@ async fn next(
             Some(Order::Reload(reply)) => Woken::Reload(Some(reply)),
             Some(Order::Stop) | None => Woken::Stop("on request"),
         },
-        () = shutdown => Woken::Stop("its time is over"),
+        () = end => Woken::Stop("its time is over"),
+    }
+}
+
+/// Ends after `limit`; never, without one.
+async fn time_out(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => sleep(limit).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -206,7 +214,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let mut ingest = IngestThread::spawn(work).unwrap();
         let (_orders, mut orders) = mpsc::channel(1);
-        let woken = runtime.block_on(next(&mut orders, &mut None, &mut ingest.ended, None));
+        let woken = runtime.block_on(next(&mut orders, &mut None, &mut ingest.ended, pin!(time_out(None))));
         assert!(matches!(woken, Woken::Ended));
         ingest.result()
     }

@@ -195,8 +195,11 @@ pub(super) fn scan(bytes: &[u8], start: usize) -> Scan {
     scan
 }
 
-/// The batch at `place`: its records, how many, and its CRC; and where the next one begins.
-fn batch_at(bytes: &[u8], place: usize) -> (Result<(Range<usize>, usize, u32), String>, usize) {
+/// Where the records of a batch lie, how many they are, and its CRC.
+type Batch = (Range<usize>, usize, u32);
+
+/// The batch at `place`, and where the next one begins.
+fn batch_at(bytes: &[u8], place: usize) -> (Result<Batch, String>, usize) {
     let body = place + BATCH_HEADER_LEN;
     if bytes.len() < body {
         return (Err("a batch is cut off".into()), bytes.len());

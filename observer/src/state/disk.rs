@@ -55,7 +55,7 @@ impl Directory {
             return Err(StateError::Exposed { path: path.to_path_buf(), mode });
         }
         let lock = Self::lock(path)?;
-        Ok(Self { path: path.to_path_buf(), handle, _lock: lock, gate: Gate::default() })
+        Ok(Self { path: path.to_path_buf(), handle, _lock: lock, gate: Gate::open() })
     }
 
     fn lock(path: &Path) -> Result<File, StateError> {
@@ -195,11 +195,15 @@ fn options() -> OpenOptions {
 
 /// Where tests let the disk refuse.
 #[cfg(not(test))]
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Gate;
 
 #[cfg(not(test))]
 impl Gate {
+    const fn open() -> Self {
+        Self
+    }
+
     #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "has the shape of the tests' gate")]
     const fn pass(&self) -> io::Result<()> {
         Ok(())
@@ -222,15 +226,12 @@ pub(super) struct Gate {
 }
 
 #[cfg(test)]
-impl Default for Gate {
-    fn default() -> Self {
+impl Gate {
+    fn open() -> Self {
         let (passing, refusing) = (std::sync::Arc::new(u64::MAX.into()), std::sync::Arc::default());
         Self { passing, refusing, stuck: std::sync::Arc::default() }
     }
-}
 
-#[cfg(test)]
-impl Gate {
     fn pass(&self) -> io::Result<()> {
         use std::sync::atomic::Ordering::SeqCst;
         drop(self.stuck.lock());

@@ -46,6 +46,8 @@ pub(super) struct Board {
 
     /// The newest order that was answered.
     pub(super) answered: u64,
+    /// The newest order that was given up waiting for.
+    awaited: u64,
     /// The horizon that is durable.
     pub(super) horizon: WallNs,
     /// Why the newest mark could not be written.
@@ -168,8 +170,28 @@ impl Board {
         self.said.push_back(Notice { level, text });
     }
 
+    /// Takes down that the loop waits no longer for that order: until it is answered, what is durable is too little.
+    pub(super) fn overdue(&mut self, number: u64, what: &dyn Display, why: &str) {
+        self.awaited = self.awaited.max(number);
+        if self.mark_failed.is_none() {
+            self.outcome(Which::Mark, what, Err(why.into()));
+        }
+    }
+
+    /// Takes down how the mark of that order went.
+    pub(super) fn answer(&mut self, number: u64, what: &dyn Display, written: Result<WallNs, String>) {
+        self.answered = number;
+        if let Ok(horizon) = written {
+            self.horizon = horizon;
+        }
+        // An older order that is answered at last does not cover what an overdue one was to cover.
+        if written.is_err() || number >= self.awaited {
+            self.outcome(Which::Mark, what, written.map(drop));
+        }
+    }
+
     /// Takes down how a write went, and says so when that is news.
-    pub(super) fn outcome(&mut self, which: Which, what: &dyn Display, result: Result<(), String>) {
+    fn outcome(&mut self, which: Which, what: &dyn Display, result: Result<(), String>) {
         let known = match which {
             Which::Mark => &mut self.mark_failed,
             Which::Records => &mut self.records_failed,
@@ -274,11 +296,7 @@ impl Writer<'_> {
         let established = self.files.establish();
         let written = self.files.write_mark(progress);
         let mut board = self.desk.board();
-        if let Ok(horizon) = written {
-            board.horizon = horizon;
-        }
-        board.answered = number;
-        board.outcome(Which::Mark, &self.files.disk().shown(), written.map(drop).map_err(|error| error.to_string()));
+        board.answer(number, &self.files.disk().shown(), written.map_err(|error| error.to_string()));
         if let Err(error) = established {
             board.outcome(Which::Records, &self.files.disk().shown(), Err(error.to_string()));
         }

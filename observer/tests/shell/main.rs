@@ -1,5 +1,7 @@
 //! The observer's shell on loopback: from its sockets to its HTTP, its disk and back.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod clock;
 mod observe;
 mod refusals;

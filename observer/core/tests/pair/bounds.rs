@@ -65,11 +65,16 @@ fn nothing_that_an_evicted_slot_accepted_is_accepted_again() {
     let mut sender = pid(10);
     // Its clock is ahead and then set right: the largest send time is not the newest.
     sender.skew = 4900 * MILLI as i64;
+    pair.run(&mut sender, Say::due(1000), SECOND, 3);
+    let late = sender.beat(pair.t - MILLI, Say::due(300));
     let ahead = sender.beat(pair.t, Say::due(300));
     assert!(matches!(pair.deliver(&ahead), Outcome::Accepted(_)));
+    let largest = pair.core.newest_sent();
     sender.skew = 0;
     pair.wait(MILLI);
     pair.beat(&mut sender, Say::goodbye());
+    assert!(matches!(pair.deliver(&late), Outcome::AcceptedLate(_)));
+    assert_eq!(pair.core.newest_sent_of(pair.slot(&sender)), Some(largest));
     pair.wait(10 * SECOND);
     pair.beat(&mut pid(11), Say::due(300));
     assert_eq!(pair.counters().evictions, 1);

@@ -239,4 +239,8 @@ fn what_changed_is_handed_out_once_and_rebuilds_the_same_state() {
         names
     };
     assert_eq!(names(&other), names(&pair.saved()));
+    let agents = |records: &[varta_core::Saved]| -> Vec<varta_core::Saved> {
+        records.iter().filter(|saved| matches!(saved, varta_core::Saved::Agent(_))).cloned().collect()
+    };
+    assert_eq!(agents(&other), agents(&pair.saved()));
 }

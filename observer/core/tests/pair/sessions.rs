@@ -185,8 +185,8 @@ fn a_frame_of_the_session_before_with_a_long_promise_is_no_proof_of_a_second_pro
     pair.run(&mut sender, Say::due(60_000), SECOND, 3);
     let withheld = sender.beat(pair.t, Say::due(60_000));
     sender.skew = 0;
-    pair.run(&mut sender, Say::due(300), 300 * MILLI, 40);
-    // 12 s later it is still fresh by its own promise, and the late window of the slot's newest promise is over.
+    pair.run(&mut sender, Say::due(300), 300 * MILLI, 45);
+    // 13.5 s later it is still fresh by its own promise, and the late window of the slot's newest promise is over.
     assert_eq!(pair.deliver(&withheld), Outcome::Rejected(Reject::SessionSuperseded));
     assert_eq!(pair.verdict(&sender), Verdict::Up);
 }

@@ -4,11 +4,7 @@ use std::{
     fs::File,
     io::{self, Write},
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::Ordering,
-        mpsc::{Receiver, TryRecvError},
-    },
+    sync::{Arc, atomic::Ordering, mpsc::Receiver},
 };
 
 use super::{Line, Message, Payload, Shared, open_file};
@@ -39,25 +35,36 @@ pub(super) struct Writing<W = File> {
 impl Writing<File> {
     pub(super) fn run(mut self, queue: &Receiver<Message>) {
         loop {
-            let Ok(message) = queue.recv() else { return self.write(true) };
-            let mut next = Ok(message);
-            loop {
-                match next {
-                    Ok(Message::Line(line)) => render(&line, &mut self.buffer),
-                    Ok(Message::Look) => {}
-                    Err(TryRecvError::Empty) => break,
-                    Err(TryRecvError::Disconnected) => return self.write(true),
-                }
-                if self.buffer.len() >= GATHERED {
-                    self.write(false);
-                }
-                next = queue.try_recv();
+            // Read before the queue is emptied: what was put in before the stop is written.
+            let stop = self.is_stopping();
+            while let Ok(message) = queue.try_recv() {
+                self.take(message);
             }
             self.write(true);
             self.look();
-            if self.shared.stop.load(Ordering::Acquire) {
+            if stop {
                 return;
             }
+            // A stop from here on finds room for its message, or leaves a full queue; neither lets this wait.
+            if !self.is_stopping() {
+                let Ok(message) = queue.recv() else { return };
+                self.take(message);
+            }
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.shared.stop.load(Ordering::Acquire)
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Line(line) => render(&line, &mut self.buffer),
+            Message::Look => {}
+        }
+        if self.buffer.len() >= GATHERED {
+            self.write(false);
+            self.look();
         }
     }
 
