@@ -168,10 +168,8 @@ fn receive(socket: &UdpSocket, keys: &mut Keys, totals: &Totals) -> anyhow::Resu
 fn answer(totals: &Totals) -> anyhow::Result<()> {
     for line in io::stdin().lock().lines() {
         line?;
-        let counts = Counts {
-            opened: totals.opened.load(Ordering::Relaxed),
-            refused: totals.refused.load(Ordering::Relaxed),
-        };
+        let counts =
+            Counts { opened: totals.opened.load(Ordering::Relaxed), refused: totals.refused.load(Ordering::Relaxed) };
         say(&counts)?;
     }
     Ok(())

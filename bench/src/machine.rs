@@ -1,11 +1,7 @@
 //! The two cores, and what the kernel knows of a process: its CPU time, its memory, how often it was woken, what its socket
 //! lost.
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::PathBuf,
-};
+use std::{fs, net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context as _, bail};
 use nix::{
@@ -48,8 +44,10 @@ fn read(path: &str) -> anyhow::Result<String> {
 /// A file of each thread of a process.
 fn of_threads(pid: u32, name: &str) -> anyhow::Result<Vec<String>> {
     let folder = format!("/proc/{pid}/task");
-    let threads: Vec<PathBuf> =
-        fs::read_dir(&folder).with_context(|| folder.clone())?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
+    let threads: Vec<PathBuf> = fs::read_dir(&folder)
+        .with_context(|| folder.clone())?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<std::io::Result<_>>()?;
     // A thread may end meanwhile.
     Ok(threads.iter().filter_map(|thread| fs::read_to_string(thread.join(name)).ok()).collect())
 }
@@ -80,6 +78,13 @@ pub(crate) fn switches(pid: u32) -> anyhow::Result<Vec<(String, u64)>> {
 /// The first word behind `key` at the beginning of a line.
 fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(key)).and_then(|rest| rest.split_whitespace().next())
+}
+
+/// How many threads of this machine ran or were ready to, on average over the last minute.
+pub(crate) fn load_average() -> anyhow::Result<f64> {
+    let text = read("/proc/loadavg")?;
+    let first = text.split_whitespace().next().and_then(|word| word.parse().ok());
+    first.context("/proc/loadavg does not begin with a number")
 }
 
 /// Memory of a process.
@@ -122,6 +127,7 @@ mod tests {
         let pid = std::process::id();
         assert!(cpu_ns(pid).unwrap() > 0);
         assert!(!switches(pid).unwrap().is_empty());
+        assert!(load_average().unwrap() >= 0.0);
         let memory = memory(pid).unwrap();
         assert!(memory.resident >= memory.private_dirty && memory.private_dirty > 0);
     }

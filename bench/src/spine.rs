@@ -61,13 +61,14 @@ pub(crate) fn run(args: &SpineArgs) -> anyhow::Result<()> {
         Some(varta) => varta.clone(),
         None => built()?,
     };
+    let load_average = machine::load_average()?;
     let directory = tempfile::tempdir()?;
     let key = observer_key(directory.path())?;
     machine::stay_on(cores.feeding)?;
     let bench = Bench { cores, loader: Loader { varta, key } };
     let wanted = |figure| args.only.is_empty() || args.only.contains(&figure);
     let began = clock::boottime();
-    let mut report = Report::default();
+    let mut report = Report { load_average, ..Report::default() };
     if wanted(Figure::Cost) {
         report.costs = Some(cost::AGENTS.iter().map(|agents| cost::take(&bench, *agents)).collect::<Result<_, _>>()?);
     }

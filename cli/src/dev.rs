@@ -163,7 +163,9 @@ async fn beat_until_told(samples: Vec<Sample>, limit: Option<Duration>) -> anyho
                 pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 loop {
                     tokio::select! {
-                        _ = pace.tick() => drop(sample.handle.beat(Status::Ok, 0)),
+                        _ = pace.tick() => {
+                            let _ = sample.handle.beat(Status::Ok, 0);
+                        }
                         _ = stopped.changed() => break,
                     }
                 }
@@ -184,7 +186,7 @@ async fn beat_until_told(samples: Vec<Sample>, limit: Option<Duration>) -> anyho
     }
     stop.send(true)?;
     for task in tasks {
-        drop(task.await?);
+        let _ = task.await?;
     }
     Ok(())
 }

@@ -95,7 +95,9 @@ impl Link {
             };
         }
         match &mut self.state {
-            State::Up(handle) => drop(handle.beat(status, 0)),
+            State::Up(handle) => {
+                let _ = handle.beat(status, 0);
+            }
             _ => {
                 // Resolving a name may take long: elsewhere, so that signals are passed on meanwhile.
                 let (agent, every) = (self.agent.clone(), self.every);

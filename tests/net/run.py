@@ -34,6 +34,7 @@ SCENARIOS = [
     restarts.clean_stop, clocks.stepped_clock, reloads.reload, bad_input.refused_starts, bad_input.corrupt_state,
     bad_input.full_disk,
 ]
+TOOLS = ("ip", "mount", "umount", "prometheus", "promtool", "faketime")
 # Far more than all of it takes: a script that hangs must end, and clean up.
 LIMIT = 900
 
@@ -59,6 +60,9 @@ def arguments():
             parser.error("--varta must name the program under test")
         if os.geteuid() != 0:
             parser.error("namespaces need root")
+        missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+        if missing:
+            parser.error(f"install what has {', '.join(missing)}")
     return given
 
 
@@ -110,7 +114,7 @@ def main():
     try:
         for well in run_all(wanted, str(given.varta.resolve()), directory):
             passed += well
-    except GivenUp as why:
+    except (GivenUp, Failed, OSError) as why:
         print(f"FAIL {why}", flush=True)
     failed = len(wanted) - passed
     if failed or given.keep:

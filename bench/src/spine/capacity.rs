@@ -14,7 +14,7 @@ use super::{Bench, cost::window};
 use crate::{load::Load, receiver::Receiver};
 
 const AGENTS: u32 = 1000;
-const TRIES: u32 = 6;
+const TRIES: u32 = 5;
 const WINDOW: Duration = Duration::from_millis(1500);
 /// The sender keeps up if no less than this share of its rate arrives.
 const KEPT_UP: f64 = 0.97;

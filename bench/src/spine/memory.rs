@@ -22,7 +22,7 @@ pub(crate) const TARGET: f64 = 300.0;
 /// Slow enough for each to be told as new, or as restarted, without loss.
 const RATE: u64 = 25_000;
 /// Until everything is on disk.
-const SETTLE: Duration = Duration::from_secs(3);
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// The figure.
 #[derive(Serialize)]

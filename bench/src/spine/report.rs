@@ -12,9 +12,14 @@ use super::{
     stalls::{self, Lateness, Stalls},
 };
 
+/// From this load average on, the machine's other work is in the figures.
+const BUSY: f64 = 0.5;
+
 /// What was taken.
 #[derive(Default, Serialize)]
 pub(super) struct Report {
+    /// The machine's load average before it began.
+    pub(super) load_average: f64,
     pub(super) costs: Option<Vec<Cost>>,
     pub(super) capacity: Option<Capacity>,
     pub(super) stalls: Option<Stalls>,
@@ -93,6 +98,13 @@ impl Report {
             let line = format!("{what:<44} {observer:>26} {bare:>22} {ratio:>6}  {target}{reached}");
             writeln!(out, "{}", line.trim_end())?;
         }
+        if self.load_average >= BUSY {
+            let load = self.load_average;
+            writeln!(
+                out,
+                "The machine was busy (load average {load}): only the ratios of CPU times and the memory mean much."
+            )?;
+        }
         writeln!(out, "{}", serde_json::to_string(self)?)?;
         Ok(())
     }
@@ -148,8 +160,10 @@ mod tests {
     fn what_is_missed_is_said() {
         let cost = Cost::of(1000, vec![200.0], vec![100.0]);
         let mut out = Vec::new();
-        Report { costs: Some(vec![cost]), ..Report::default() }.write(&mut out).unwrap();
+        let report = Report { costs: Some(vec![cost]), load_average: 3.0, ..Report::default() };
+        report.write(&mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("busy (load average 3)"), "{text}");
         assert!(text.contains("2.00  <= 1.6 MISSED"), "{text}");
         let json: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
         assert_eq!(json["costs"][0]["ratio"], 2.0);
