@@ -1,13 +1,15 @@
 //! The two cores, and what the kernel knows of a process: its CPU time, its memory, how often it was woken, what its socket
 //! lost.
 
-use std::{fs, net::SocketAddr, path::PathBuf};
+use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail};
 use nix::{
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
     unistd::Pid,
 };
+
+use crate::clock;
 
 /// The cores that this process may use, before any were chosen.
 #[derive(Clone, Copy)]
@@ -80,11 +82,30 @@ fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(key)).and_then(|rest| rest.split_whitespace().next())
 }
 
-/// How many threads of this machine ran or were ready to, on average over the last minute.
-pub(crate) fn load_average() -> anyhow::Result<f64> {
-    let text = read("/proc/loadavg")?;
-    let first = text.split_whitespace().next().and_then(|word| word.parse().ok());
-    first.context("/proc/loadavg does not begin with a number")
+/// How much of the two cores was used by anybody while `length` passed: 0 to 1.
+pub(crate) fn used_by_others(cores: Cores, length: Duration) -> anyhow::Result<f64> {
+    let before = ticks(cores)?;
+    clock::pass(length);
+    let after = ticks(cores)?;
+    let (idle, all) = (after.0 - before.0, after.1 - before.1);
+    #[expect(clippy::cast_precision_loss, reason = "ticks of seconds")]
+    Ok(1.0 - idle as f64 / all.max(1) as f64)
+}
+
+/// Idle ticks and all ticks of both cores together.
+fn ticks(cores: Cores) -> anyhow::Result<(u64, u64)> {
+    let text = read("/proc/stat")?;
+    let (mut idle, mut all) = (0, 0);
+    for core in [cores.measured, cores.feeding] {
+        let name = format!("cpu{core} ");
+        let line = text.lines().find_map(|line| line.strip_prefix(&name));
+        let line = line.with_context(|| format!("/proc/stat has no {name}"))?;
+        // user, nice, system, idle, iowait, irq, softirq, steal; what follows is in the first two.
+        let ticks: Vec<u64> = line.split_whitespace().take(8).filter_map(|word| word.parse().ok()).collect();
+        idle += ticks.iter().skip(3).take(2).sum::<u64>();
+        all += ticks.iter().sum::<u64>();
+    }
+    Ok((idle, all))
 }
 
 /// Memory of a process.
@@ -127,7 +148,11 @@ mod tests {
         let pid = std::process::id();
         assert!(cpu_ns(pid).unwrap() > 0);
         assert!(!switches(pid).unwrap().is_empty());
-        assert!(load_average().unwrap() >= 0.0);
+        let cores = Cores::choose().unwrap();
+        let (idle, all) = ticks(cores).unwrap();
+        assert!(idle > 0 && all > idle);
+        let used = used_by_others(cores, Duration::from_millis(50)).unwrap();
+        assert!((0.0..=1.0).contains(&used), "{used}");
         let memory = memory(pid).unwrap();
         assert!(memory.resident >= memory.private_dirty && memory.private_dirty > 0);
     }

@@ -10,6 +10,7 @@ pub(crate) mod stalls;
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
@@ -61,14 +62,14 @@ pub(crate) fn run(args: &SpineArgs) -> anyhow::Result<()> {
         Some(varta) => varta.clone(),
         None => built()?,
     };
-    let load_average = machine::load_average()?;
+    let used_by_others = machine::used_by_others(cores, Duration::from_millis(500))?;
     let directory = tempfile::tempdir()?;
     let key = observer_key(directory.path())?;
     machine::stay_on(cores.feeding)?;
     let bench = Bench { cores, loader: Loader { varta, key } };
     let wanted = |figure| args.only.is_empty() || args.only.contains(&figure);
     let began = clock::boottime();
-    let mut report = Report { load_average, ..Report::default() };
+    let mut report = Report { used_by_others, ..Report::default() };
     if wanted(Figure::Cost) {
         report.costs = Some(cost::AGENTS.iter().map(|agents| cost::take(&bench, *agents)).collect::<Result<_, _>>()?);
     }

@@ -1,15 +1,20 @@
 //! The log on standard error: text for people or JSON for machines, at a level that a reload can change.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{Layer as _, Registry, filter::Targets, layer::SubscriberExt as _, reload};
 use varta_config::{Log, LogFormat, LogLevel};
 
-/// Changes the level of the running log.
+/// Most lines waiting to be written; beyond them lines are lost rather than the observer held up.
+const LINES: usize = 65_536;
+
+/// Changes the level of the running log. When the last clone is dropped, lines still waiting are written.
 #[derive(Clone, Debug)]
 pub struct LogControl {
     filter: reload::Handle<Targets, Registry>,
+    _writer: Arc<WorkerGuard>,
 }
 
 /// The log was set up before, by this program or by whoever embeds it.
@@ -24,22 +29,24 @@ pub struct AlreadyLogging;
 /// [`AlreadyLogging`].
 pub fn init(log: &Log, color: bool) -> Result<LogControl, AlreadyLogging> {
     let (filter, handle) = reload::Layer::new(targets(log.level));
+    let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES).thread_name("varta-log");
+    let (writer, guard) = builder.finish(io::stderr());
     let lines = match log.format {
         LogFormat::Json => tracing_subscriber::fmt::layer()
             .json()
             .flatten_event(true)
-            .with_writer(io::stderr)
+            .with_writer(writer)
             .with_filter(filter)
             .boxed(),
         LogFormat::Text => tracing_subscriber::fmt::layer()
             .with_ansi(color)
             .with_target(false)
-            .with_writer(io::stderr)
+            .with_writer(writer)
             .with_filter(filter)
             .boxed(),
     };
     tracing::subscriber::set_global_default(Registry::default().with(lines)).map_err(|_| AlreadyLogging)?;
-    Ok(LogControl { filter: handle })
+    Ok(LogControl { filter: handle, _writer: Arc::new(guard) })
 }
 
 impl LogControl {

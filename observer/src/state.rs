@@ -47,6 +47,8 @@ use writer::{Build, Desk, PAGES_MAX};
 const LEAD: u64 = 2 * SECOND;
 /// For so long the loop waits for the disk when a frame waits.
 const RAISE_LIMIT: Duration = Duration::from_secs(1);
+/// For so long a start waits for it.
+const BEGIN_LIMIT: Duration = Duration::from_secs(10);
 /// For so long a stop waits for the writer to finish what it is at.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// How many places of the core are read out in one turn.
@@ -197,7 +199,7 @@ impl State {
     /// The disk refuses. The observer may go on: until the mark can be written it is tried again with each [`Self::mark`].
     pub fn begin(&mut self, now: Now, barrier: WallNs) -> Result<WallNs, StateError> {
         self.progress.now = now;
-        self.put_horizon(barrier)
+        self.put_horizon(barrier, BEGIN_LIMIT)
     }
 
     /// Makes the horizon durable, `at_least` and two seconds. Waits for the disk, for a second at most. Returns the horizon
@@ -207,17 +209,17 @@ impl State {
     ///
     /// The disk refuses or does not answer: [`Self::horizon`] then suspends the protection.
     pub fn raise_horizon(&mut self, at_least: WallNs) -> Result<WallNs, StateError> {
-        self.put_horizon(at_least.after(LEAD))
+        self.put_horizon(at_least.after(LEAD), RAISE_LIMIT)
     }
 
-    fn put_horizon(&mut self, horizon: WallNs) -> Result<WallNs, StateError> {
+    fn put_horizon(&mut self, horizon: WallNs, limit: Duration) -> Result<WallNs, StateError> {
         self.progress.horizon = self.progress.horizon.max(horizon);
         self.order += 1;
         self.desk.order_mark(self.order, self.progress, false);
-        let answered = self.desk.wait_for(self.order, RAISE_LIMIT);
+        let answered = self.desk.wait_for(self.order, limit);
         let mut board = self.desk.board();
         if !answered {
-            let late = format!("the disk has not answered for {} s", RAISE_LIMIT.as_secs());
+            let late = format!("the disk has not answered for {} s", limit.as_secs());
             board.overdue(self.order, &self.shown, &late);
         }
         match &board.mark_failed {
@@ -282,7 +284,9 @@ impl State {
     /// it once the disk is back.
     pub fn note(&mut self, records: Vec<Saved>) {
         if !records.is_empty() && !self.desk.note(records, &self.shown) {
+            // The snapshot being written lacks them too, if it was begun at all.
             self.cursor = None;
+            self.desk.board().build_over = self.build;
         }
     }
 
@@ -342,8 +346,8 @@ impl State {
     }
 
     fn stop(&self) -> Option<Files> {
-        self.desk.stop();
-        self.back.recv_timeout(STOP_LIMIT).ok()
+        let first = self.desk.stop();
+        if first { self.back.recv_timeout(STOP_LIMIT).ok() } else { self.back.try_recv().ok() }
     }
 
     /// Writes everything the core knows, then the clean mark. Before [`Self::begin`] it leaves everything as it was.

@@ -1,5 +1,7 @@
 //! The state on a real disk, from outside: how a start is judged, and what an operator is told.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, symlink},
@@ -227,6 +229,21 @@ fn corrupt_files_are_kept_and_named_and_not_for_ever() {
 }
 
 #[test]
+fn what_is_no_file_or_far_too_large_is_set_aside() {
+    let place = directory();
+    leave(place.path(), true);
+    let slots = place.path().join("slots");
+    fs::File::options().write(true).open(&slots).unwrap().set_len(1 << 40).unwrap();
+    let (state, loaded) = open(place.path(), at(20));
+    assert_eq!(loaded.how, Start::Lost);
+    assert!(is_told(&loaded, Level::Warn, "1099511627776 bytes are too many"), "{:?}", loaded.said);
+    drop(state);
+    fs::create_dir(&slots).unwrap();
+    let (_, loaded) = open(place.path(), at(20));
+    assert!(is_told(&loaded, Level::Warn, "not a regular file; it is kept as"), "{:?}", loaded.said);
+}
+
+#[test]
 fn files_that_do_not_go_together_are_lost() {
     let (one, other) = (directory(), directory());
     leave(one.path(), true);
@@ -379,9 +396,8 @@ impl Mounted {
     fn new(size: &str) -> Self {
         let place = directory();
         let options = format!("size={size},mode=0700");
-        let mount =
-            std::process::Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(place.path());
-        let mut mount = mount.to_owned();
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(place.path());
         assert!(mount.status().unwrap().success(), "mount {options}");
         Self(place)
     }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hosts import ABSENT, address
 from observer import Observer
-from waiting import Failed, equal, until
+from waiting import Failed, check, equal, until
 from wire import Tap
 
 # Agents with their sites; the roster names them all.
@@ -91,6 +91,7 @@ class Mesh:
         self.net, self.varta, self.keys, self.directory = net, varta, keys, directory
         directory.mkdir(mode=0o700)
         self._taps = []
+        self._observers = []
         self._count = 0
 
     def close(self):
@@ -98,6 +99,15 @@ class Mesh:
         for tap in self._taps:
             tap.close()
         self.net.mend()
+
+    def assert_observers_well(self):
+        """No observer failed, and none logged an error, whatever was done to it."""
+        for observer in self._observers:
+            if observer.process is not None:
+                ended = observer.process.poll()
+                check(ended in (None, 0), f"an observer ended with {ended}: {observer.tail()}")
+                errors = [line["message"] for line in observer.log() if line["level"] == "ERROR"]
+                equal(errors, [], "errors in the log of an observer")
 
     def tap(self):
         tap = Tap(self.net)
@@ -145,7 +155,9 @@ class Mesh:
         sections = self.sections()
         for name, keys in changed.items():
             sections.setdefault(name, {}).update(keys)
-        return Observer(self.net, self.varta, self.directory, sections)
+        observer = Observer(self.net, self.varta, self.directory, sections)
+        self._observers.append(observer)
+        return observer
 
     def other_observer(self, name, **changed):
         """A further observer, with a directory of its own, not started."""

@@ -71,8 +71,8 @@ class Metrics:
 class Observer:
     """`varta watch` on the observer's host."""
 
-    def __init__(self, net, varta, directory, sections, host="observer"):
-        self.net, self.varta, self.directory, self.host = net, varta, directory, host
+    def __init__(self, net, varta, directory, sections):
+        self.net, self.varta, self.directory = net, varta, directory
         self.sections = sections
         self.config = directory / "observer.toml"
         self.log_file = directory / "observer.log"
@@ -92,7 +92,7 @@ class Observer:
         return self
 
     def spawn(self):
-        with self.net.inside(self.host), self.log_file.open("ab") as log:
+        with self.net.inside("observer"), self.log_file.open("ab") as log:
             argv = [self.varta, "watch", "--config", str(self.config)]
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
@@ -127,7 +127,7 @@ class Observer:
 
     def _connection(self, timeout):
         connection = http.client.HTTPConnection("127.0.0.1", HTTP_PORT, timeout=timeout)
-        with self.net.inside(self.host):
+        with self.net.inside("observer"):
             connection.connect()
         return connection
 
@@ -272,7 +272,7 @@ class Observer:
 
     def sent_datagrams(self):
         """UDP datagrams that the host has sent, by its kernel's count."""
-        with self.net.inside(self.host):
+        with self.net.inside("observer"):
             with open("/proc/thread-self/net/snmp", encoding="ascii") as file:
                 names, values = (line.split() for line in file if line.startswith("Udp:"))
         return int(values[names.index("OutDatagrams")])

@@ -76,6 +76,7 @@ def try_one(scenario, net, varta, keys, directory):
     mesh = Mesh(net, varta, keys, directory / name)
     try:
         said, passed = scenario(mesh), True
+        mesh.assert_observers_well()
     except Failed as failed:
         said, passed = str(failed), False
     except Exception:  # noqa: BLE001 - any other mistake is this script's own, and is shown whole

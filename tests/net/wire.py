@@ -40,10 +40,6 @@ class Datagram:
     def session(self):
         return int.from_bytes(self.payload[20:28], "little")
 
-    @property
-    def counter(self):
-        return int.from_bytes(self.payload[36:44], "little")
-
 
 class Tap:
     """A raw socket on the attacker's interface."""

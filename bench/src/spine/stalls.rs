@@ -1,12 +1,12 @@
 //! `stalls`: from a stall's deadline to its being told, for 10,000 agents that beat once a second and promise to.
 //!
 //! They die in two ways: each where it stands in its second, so that deadlines come one after another, 10,000 within one
-//! second; and all within a few milliseconds, which is what the loss of a rack looks like.
+//! second, which is what the target is for; and all within a few milliseconds, which is what the loss of a rack looks like.
 //!
 //! *judged* is the observer's own measure, deadline to verdict: exactly from the events, and as an upper bound from its
 //! histogram, which also has those whose events were lost. *told* is measured by one who follows `/api/v1/events`: deadline
-//! to the event being read from its connection, both on this host's clock. Only the first of the newest events are kept for
-//! followers, so that of many at once some are lost; how many were read is said.
+//! to the event being read from its connection, both on this host's clock. An observer keeps no more than its newest events
+//! for followers, so that of many at once some may be lost; how many were read is said.
 
 use std::{
     io::{BufRead as _, BufReader},

@@ -26,6 +26,9 @@ const LOST_FOUND: &str = "lost+found";
 /// How many corrupt files of one name are kept.
 const KEPT: usize = 3;
 
+/// A file larger than this, bytes, was not written here: some fifty million slots.
+const LARGEST: u64 = 16 << 30;
+
 /// The state directory, locked.
 #[derive(Debug)]
 pub(super) struct Directory {
@@ -100,6 +103,9 @@ impl Directory {
         let about = file.metadata()?;
         if !about.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
+        }
+        if about.len() > LARGEST {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{} bytes are too many", about.len())));
         }
         let mut bytes = Vec::with_capacity(usize::try_from(about.len()).unwrap_or(0));
         file.read_to_end(&mut bytes)?;

@@ -17,6 +17,8 @@ const JOURNAL_SMALL: u64 = 4 << 20;
 const JOURNAL_HUGE: u64 = 8;
 /// So much is written before it is synced, so that no sync holds the mark up for long.
 const UNSYNCED_MAX: u64 = 4 << 20;
+/// So many records are encoded at once.
+const NOTED_AT_ONCE: usize = 1024;
 /// After a failure a snapshot is tried again after so many marks.
 const PAUSE: u32 = 10;
 
@@ -221,32 +223,34 @@ impl Files {
 
     /// Adds records to the journal, and to the one that goes with the snapshot being written.
     pub(super) fn note(&mut self, records: &[Saved]) -> io::Result<()> {
+        for part in records.chunks(NOTED_AT_ONCE) {
+            self.note_part(part).inspect_err(|_| self.pause = PAUSE)?;
+        }
+        Ok(())
+    }
+
+    fn note_part(&mut self, records: &[Saved]) -> io::Result<()> {
         if self.journal.is_none() && self.build.is_none() {
             return Ok(());
         }
         self.buffer.clear();
         batch::write(records, &mut self.buffer, |_, _| {});
-        let enough = self.journal_enough() * JOURNAL_HUGE;
-        let mut failed = Ok(());
+        let huge = self.journal_enough() * JOURNAL_HUGE;
+        let mut result = Ok(());
         if let Some(mut journal) = self.journal.take() {
-            failed = journal.append(&self.disk, &self.buffer);
-            if failed.is_err() {
+            result = journal.append(&self.disk, &self.buffer);
+            if result.is_err() {
                 // Half a batch would be corruption with more behind it; nothing is added any more.
                 let _ = self.disk.cut(&journal.file, journal.len);
-            } else if journal.len <= enough {
+            } else if journal.len <= huge {
                 self.journal = Some(journal);
             }
         }
-        if let Some(build) = &mut self.build
-            && let Err(error) = build.journal.append(&self.disk, &self.buffer)
-        {
-            self.abort_build();
-            failed = Err(error);
+        if let Some(build) = &mut self.build {
+            let added = build.journal.append(&self.disk, &self.buffer);
+            result = result.and(self.or_abort(added));
         }
-        if failed.is_err() {
-            self.pause = PAUSE;
-        }
-        failed
+        result
     }
 
     /// Makes the notes durable. The next mark says so.

@@ -125,7 +125,7 @@ fn open_gated(path: &Path, now: Now) -> (State, Loaded, Gate) {
 fn settle(state: &mut State) {
     for _ in 0..2 {
         // The second is answered in a later turn of the writer than the first.
-        let _ = state.put_horizon(WallNs(0));
+        let _ = state.put_horizon(WallNs(0), BEGIN_LIMIT);
     }
 }
 
@@ -423,6 +423,8 @@ fn a_stuck_disk_holds_nothing_up_and_nothing_grows() {
     assert!(state.failing().unwrap().contains("has not answered"));
     assert_eq!(state.horizon(at(2).wall), WallNs(u64::MAX));
     assert!(matches!(state.raise_horizon(at(3).wall), Err(StateError::Refused(_))));
+    state.desk.board().wants_snapshot = true;
+    assert!(!state.keep(&mut known, 100), "a small snapshot is asked for at once, and never begun");
     for beats in 0..200 {
         state.note((0..1000).map(|number| slot(number % 6, beats)).collect());
     }

@@ -115,9 +115,11 @@ impl Desk {
         self.asked.notify_one();
     }
 
-    pub(super) fn stop(&self) {
-        self.board().stop = true;
+    /// Tells the writer to stop; false if it was told before.
+    pub(super) fn stop(&self) -> bool {
+        let told = std::mem::replace(&mut self.board().stop, true);
         self.asked.notify_one();
+        !told
     }
 
     pub(super) fn poll_notice(&self) -> Option<Notice> {
