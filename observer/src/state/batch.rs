@@ -217,7 +217,7 @@ fn batch_at(bytes: &[u8], place: usize) -> (Result<Batch, String>, usize) {
         return (Err("a batch fails its checksum".into()), end);
     }
     let (mut rest, mut count) = (bytes.get(body..end).unwrap_or(&[]), 0);
-    while let Some(record) = record::decode(&mut rest) {
+    while let Some(record) = record::check(&mut rest) {
         if let Err(malformed) = record {
             return (Err(malformed.to_string()), end);
         }

@@ -150,94 +150,112 @@ const fn status_of(code: u8) -> Option<Status> {
 
 /// Takes the next record off the front of `bytes`; `None` at their end.
 pub fn decode(bytes: &mut &[u8]) -> Option<Result<Saved, Malformed>> {
+    take(bytes).map(|record| match record?.parse()? {
+        Parsed::Agent(agent) => Ok(Saved::Agent(agent)),
+        Parsed::Slot(slot, announce) => {
+            let announce = announce.map(Box::from);
+            Ok(Saved::Slot(Box::new(SavedSlot { announce, ..slot })))
+        }
+        Parsed::Removed(key) => Ok(Saved::Removed(key)),
+    })
+}
+
+/// Goes past the next record; whether it can be decoded, found out without allocating.
+pub(super) fn check(bytes: &mut &[u8]) -> Option<Result<(), Malformed>> {
+    take(bytes).map(|record| record?.parse().map(drop))
+}
+
+fn take<'a>(bytes: &mut &'a [u8]) -> Option<Result<Fields<'a>, Malformed>> {
     if bytes.is_empty() {
         return None;
     }
+    let length_of = |length: [u8; 2]| usize::from(u16::from_le_bytes(length));
     let taken = bytes.split_first_chunk().and_then(|(length, rest)| rest.split_at_checked(length_of(*length)));
     let Some((record, rest)) = taken else {
         *bytes = &[];
         return Some(Err(Malformed::Short));
     };
     *bytes = rest;
-    Some(decode_one(record))
+    Some(Ok(Fields(record)))
 }
 
-fn length_of(length: [u8; 2]) -> usize {
-    usize::from(u16::from_le_bytes(length))
+/// A record whose announce, if it has one, still lies where it was read.
+enum Parsed<'a> {
+    Agent(SavedAgent),
+    Slot(SavedSlot, Option<&'a [u8]>),
+    Removed(SlotKey),
 }
 
-fn decode_one(record: &[u8]) -> Result<Saved, Malformed> {
-    let mut fields = Fields(record);
-    let [tag] = fields.take()?;
-    let saved = match tag {
-        AGENT => Saved::Agent(SavedAgent {
-            agent: AgentId(fields.long()?),
-            floor: Generation(fields.word()?),
-            floor_since: fields.word()?,
-            barrier: WallNs(fields.long()?),
-        }),
-        SLOT => Saved::Slot(Box::new(decode_slot(&mut fields)?)),
-        REMOVED => Saved::Removed(fields.key()?),
-        other => return Err(Malformed::Kind(other)),
-    };
-    if fields.0.is_empty() { Ok(saved) } else { Err(Malformed::Long) }
-}
+impl<'a> Fields<'a> {
+    fn parse(mut self) -> Result<Parsed<'a>, Malformed> {
+        let [tag] = self.take()?;
+        let parsed = match tag {
+            AGENT => Parsed::Agent(SavedAgent {
+                agent: AgentId(self.long()?),
+                floor: Generation(self.word()?),
+                floor_since: self.word()?,
+                barrier: WallNs(self.long()?),
+            }),
+            SLOT => self.parse_slot()?,
+            REMOVED => Parsed::Removed(self.key()?),
+            other => return Err(Malformed::Kind(other)),
+        };
+        if self.0.is_empty() { Ok(parsed) } else { Err(Malformed::Long) }
+    }
 
-fn decode_slot(fields: &mut Fields<'_>) -> Result<SavedSlot, Malformed> {
-    let bits = u16::from_le_bytes(fields.take()?);
-    if bits & !KNOWN_BITS != 0 {
-        return Err(Malformed::Value("set of bits"));
-    }
-    let has = |bit: u16| bits & bit != 0;
-    let key = fields.key()?;
-    let [status, phase] = fields.take()?;
-    let mut slot = SavedSlot {
-        key,
-        status: status_of(status).ok_or(Malformed::Value("status"))?,
-        phase: phase_of(phase).ok_or(Malformed::Value("phase"))?,
-        generation: Generation(fields.word()?),
-        next_due_ms: fields.word()?,
-        payload: fields.word()?,
-        restarts: fields.word()?,
-        stalls: fields.word()?,
-        session: fields.long()?,
-        window: (fields.long()?, 0),
-        boot: fields.long()?,
-        timestamp: fields.long()?,
-        sent_at: WallNs(fields.long()?),
-        arrival: MonoNs(fields.long()?),
-        heard: MonoNs(fields.long()?),
-        deadline: MonoNs(fields.long()?),
-        beats: fields.long()?,
-        previous: None,
-        last_counter: None,
-        offset: None,
-        contested_until: None,
-        announce: None,
-        hold: has(HOLD),
-        terminal: has(TERMINAL),
-    };
-    slot.window.1 = fields.bits()?;
-    if has(PREVIOUS) {
-        slot.previous = Some((fields.long()?, fields.long()?, fields.bits()?));
-    }
-    if has(LAST_COUNTER) {
-        slot.last_counter = Some(fields.long()?);
-    }
-    if has(OFFSET) {
-        slot.offset = Some(fields.long()?.cast_signed());
-    }
-    if has(CONTESTED) {
-        slot.contested_until = Some(MonoNs(fields.long()?));
-    }
-    if has(ANNOUNCE) {
-        let bytes = std::mem::take(&mut fields.0);
-        if bytes.len() > METADATA_MAX_LEN {
+    fn parse_slot(&mut self) -> Result<Parsed<'a>, Malformed> {
+        let bits = u16::from_le_bytes(self.take()?);
+        if bits & !KNOWN_BITS != 0 {
+            return Err(Malformed::Value("set of bits"));
+        }
+        let has = |bit: u16| bits & bit != 0;
+        let key = self.key()?;
+        let [status, phase] = self.take()?;
+        let mut slot = SavedSlot {
+            key,
+            status: status_of(status).ok_or(Malformed::Value("status"))?,
+            phase: phase_of(phase).ok_or(Malformed::Value("phase"))?,
+            generation: Generation(self.word()?),
+            next_due_ms: self.word()?,
+            payload: self.word()?,
+            restarts: self.word()?,
+            stalls: self.word()?,
+            session: self.long()?,
+            window: (self.long()?, 0),
+            boot: self.long()?,
+            timestamp: self.long()?,
+            sent_at: WallNs(self.long()?),
+            arrival: MonoNs(self.long()?),
+            heard: MonoNs(self.long()?),
+            deadline: MonoNs(self.long()?),
+            beats: self.long()?,
+            previous: None,
+            last_counter: None,
+            offset: None,
+            contested_until: None,
+            announce: None,
+            hold: has(HOLD),
+            terminal: has(TERMINAL),
+        };
+        slot.window.1 = self.bits()?;
+        if has(PREVIOUS) {
+            slot.previous = Some((self.long()?, self.long()?, self.bits()?));
+        }
+        if has(LAST_COUNTER) {
+            slot.last_counter = Some(self.long()?);
+        }
+        if has(OFFSET) {
+            slot.offset = Some(self.long()?.cast_signed());
+        }
+        if has(CONTESTED) {
+            slot.contested_until = Some(MonoNs(self.long()?));
+        }
+        let announce = has(ANNOUNCE).then(|| std::mem::take(&mut self.0));
+        if announce.is_some_and(|bytes| bytes.len() > METADATA_MAX_LEN) {
             return Err(Malformed::Long);
         }
-        slot.announce = Some(bytes.into());
+        Ok(Parsed::Slot(slot, announce))
     }
-    Ok(slot)
 }
 
 /// What is left of a record.
