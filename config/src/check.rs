@@ -24,13 +24,7 @@ impl ObserverConfig {
                 });
             }
         }
-        self.check_together(&mut |key, message| {
-            problems.push(|| Problem {
-                line: None,
-                key,
-                message,
-            })
-        });
+        self.check_together(&mut |key, message| problems.push(|| Problem { line: None, key, message }));
         problems.into_result()
     }
 
@@ -38,16 +32,10 @@ impl ObserverConfig {
     pub(crate) fn check_together(&self, report: &mut dyn FnMut(String, String)) {
         let mut blame = |key: &str, message: &str| report(key.to_owned(), message.to_owned());
         if self.listen.is_empty() {
-            blame(
-                "listen",
-                "nowhere to receive beats; add a [[listen]] section with sealed = \"0.0.0.0:9900\"",
-            );
+            blame("listen", "nowhere to receive beats; add a [[listen]] section with sealed = \"0.0.0.0:9900\"");
         }
         if self.listen.len() > MAX_LISTENERS {
-            let message = format!(
-                "found {}; write at most {MAX_LISTENERS} [[listen]] sections",
-                self.listen.len()
-            );
+            let message = format!("found {}; write at most {MAX_LISTENERS} [[listen]] sections", self.listen.len());
             blame("listen", &message);
         }
         if !self.listen.is_empty() && self.observer.key_file.is_none() {
@@ -57,30 +45,19 @@ impl ObserverConfig {
             );
         }
         for (index, one) in self.listen.iter().enumerate().take(MAX_LISTENERS) {
-            let earlier = self.listen[..index]
-                .iter()
-                .position(|earlier| earlier.sealed == one.sealed);
+            let earlier = self.listen[..index].iter().position(|earlier| earlier.sealed == one.sealed);
             if let Some(earlier) = earlier.filter(|_| one.sealed.port() != 0) {
-                let message = format!(
-                    "{} is also the address of listen[{earlier}]; write each once",
-                    one.sealed
-                );
+                let message = format!("{} is also the address of listen[{earlier}]; write each once", one.sealed);
                 blame(&format!("listen[{index}].sealed"), &message);
             }
         }
-        let off_loopback = self
-            .http
-            .listen
-            .filter(|address| !address.ip().to_canonical().is_loopback());
+        let off_loopback = self.http.listen.filter(|address| !address.ip().to_canonical().is_loopback());
         if let (Some(address), None) = (off_loopback, &self.http.token_file) {
             let message = format!("{address} can be reached from other hosts; add token_file, or listen on 127.0.0.1");
             blame("http.listen", &message);
         }
         if self.export.beats && self.export.file.is_none() {
-            blame(
-                "export.beats",
-                "is true, but there is no file to write to; add export.file",
-            );
+            blame("export.beats", "is true, but there is no file to write to; add export.file");
         }
     }
 }

@@ -80,11 +80,7 @@ impl Problems {
     /// `Ok` if nothing was added.
     pub(crate) fn into_result(mut self) -> Result<(), ConfigError> {
         self.list.sort_by_key(|problem| problem.line);
-        if self.list.is_empty() {
-            Ok(())
-        } else {
-            Err(ConfigError::Invalid(self))
-        }
+        if self.list.is_empty() { Ok(()) } else { Err(ConfigError::Invalid(self)) }
     }
 }
 

@@ -126,10 +126,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            agents: 1_000_000,
-            slots_per_agent: 64,
-        }
+        Self { agents: 1_000_000, slots_per_agent: 64 }
     }
 }
 
@@ -144,10 +141,7 @@ pub struct Http {
 
 impl Default for Http {
     fn default() -> Self {
-        Self {
-            listen: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9910)),
-            token_file: None,
-        }
+        Self { listen: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9910)), token_file: None }
     }
 }
 

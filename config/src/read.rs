@@ -24,19 +24,13 @@ impl ObserverConfig {
     /// # Errors
     /// The file cannot be read, or something in it is wrong: then every mistake found is named.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
-        let unreadable = |error| ConfigError::Unreadable {
-            file: file.to_owned(),
-            error,
-        };
+        let unreadable = |error| ConfigError::Unreadable { file: file.to_owned(), error };
         let opened = File::open(file).map_err(unreadable)?;
         if opened.metadata().map_err(unreadable)?.is_dir() {
             return Err(ConfigError::Directory { file: file.to_owned() });
         }
         let mut bytes = Vec::new();
-        opened
-            .take(MAX_FILE_BYTES + 1)
-            .read_to_end(&mut bytes)
-            .map_err(unreadable)?;
+        opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         if bytes.len() as u64 > MAX_FILE_BYTES {
             return Err(ConfigError::TooLarge { file: file.to_owned() });
         }
@@ -56,19 +50,12 @@ impl ObserverConfig {
         let mut reader = Reader {
             text,
             base,
-            problems: Problems {
-                file: Some(file.to_owned()),
-                ..Problems::default()
-            },
+            problems: Problems { file: Some(file.to_owned()), ..Problems::default() },
             seen: BTreeMap::new(),
         };
         let (root, mistakes) = DeTable::parse_recoverable(text);
         reader.report_syntax(&mistakes);
-        let config = if mistakes.is_empty() {
-            reader.read(root.get_ref())
-        } else {
-            Self::default()
-        };
+        let config = if mistakes.is_empty() { reader.read(root.get_ref()) } else { Self::default() };
         if reader.problems.list.is_empty() {
             config.check_together(&mut |key, message| reader.report_together(key, message));
         }
@@ -87,11 +74,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn report(&mut self, at: &Range<usize>, key: &str, message: impl FnOnce() -> String) {
         let text = self.text.as_bytes();
-        self.problems.push(|| Problem {
-            line: Some(line_at(text, at.start)),
-            key: key.to_owned(),
-            message: message(),
-        });
+        self.problems.push(|| Problem { line: Some(line_at(text, at.start)), key: key.to_owned(), message: message() });
     }
 
     fn report_syntax(&mut self, mistakes: &[toml::de::Error]) {
@@ -99,10 +82,7 @@ impl Reader<'_> {
         for mistake in mistakes {
             let span = mistake.span().unwrap_or(0..0);
             self.report(&span, "", || {
-                let culprit = text
-                    .lines()
-                    .nth(line_at(text.as_bytes(), span.start) - 1)
-                    .unwrap_or_default();
+                let culprit = text.lines().nth(line_at(text.as_bytes(), span.start) - 1).unwrap_or_default();
                 format!("not TOML: {}, in `{}`", mistake.message(), excerpt(culprit.trim()))
             });
         }
@@ -113,11 +93,7 @@ impl Reader<'_> {
         let section = key.split('.').next().unwrap_or_default();
         match self.seen.get(&key).or_else(|| self.seen.get(section)).cloned() {
             Some(span) => self.report(&span, &key, || message),
-            None => self.problems.push(|| Problem {
-                line: None,
-                key,
-                message,
-            }),
+            None => self.problems.push(|| Problem { line: None, key, message }),
         }
     }
 
@@ -129,11 +105,7 @@ impl Reader<'_> {
         for (name, value) in root {
             match known.iter().find(|section| section.name == name.get_ref()) {
                 None => self.report_unknown_section(name, &known),
-                Some(Section {
-                    index: None,
-                    name: known,
-                    ..
-                }) => match value.get_ref() {
+                Some(Section { index: None, name: known, .. }) => match value.get_ref() {
                     DeValue::Table(table) => _ = tables.insert(known.to_string(), (value.span(), table)),
                     other => self.report_value(value.span(), known, other, &format!("the section once, as [{known}]")),
                 },

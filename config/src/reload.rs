@@ -22,17 +22,9 @@ impl ObserverConfig {
         let (mut live, mut restart) = (Vec::new(), Vec::new());
         if config.listen.len() != wanted.listen.len() {
             let sections = |count| {
-                if count == 1 {
-                    "1 section".to_owned()
-                } else {
-                    format!("{count} sections")
-                }
+                if count == 1 { "1 section".to_owned() } else { format!("{count} sections") }
             };
-            restart.push(format!(
-                "listen: {} -> {}",
-                sections(config.listen.len()),
-                sections(wanted.listen.len())
-            ));
+            restart.push(format!("listen: {} -> {}", sections(config.listen.len()), sections(wanted.listen.len())));
         }
         for to in &mut wanted.sections() {
             // A listener that is only in the new configuration has nothing to be compared with.

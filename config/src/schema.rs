@@ -40,11 +40,7 @@ impl Section<'_> {
 
     /// The section as the file heads it: `[stall]`, `[[listen]]`.
     pub(crate) fn header(&self) -> String {
-        if self.index.is_some() {
-            format!("[[{}]]", self.name)
-        } else {
-            format!("[{}]", self.name)
-        }
+        if self.index.is_some() { format!("[[{}]]", self.name) } else { format!("[{}]", self.name) }
     }
 }
 
@@ -71,41 +67,24 @@ impl ObserverConfig {
 
     /// A configuration with one of every section, to read the schema from.
     pub(crate) fn one_of_each() -> Self {
-        Self {
-            listen: vec![Listen::default()],
-            ..Self::default()
-        }
+        Self { listen: vec![Listen::default()], ..Self::default() }
     }
 
     /// The name of every key there is, such as `stall.threshold`; the keys of each `[[listen]]` as `listen.sealed`.
     #[must_use]
     pub fn keys() -> Vec<String> {
         (Self::one_of_each().sections().iter())
-            .flat_map(|section| {
-                section
-                    .fields
-                    .iter()
-                    .map(|field| format!("{}.{}", section.name, field.key))
-            })
+            .flat_map(|section| section.fields.iter().map(|field| format!("{}.{}", section.name, field.key)))
             .collect()
     }
 }
 
 fn section<'a>(name: &'static str, fields: Vec<Field<'a>>) -> Section<'a> {
-    Section {
-        name,
-        index: None,
-        fields,
-    }
+    Section { name, index: None, fields }
 }
 
 fn field<'a>(key: &'static str, takes: Takes, slot: Slot<'a>) -> Field<'a> {
-    Field {
-        key,
-        slot,
-        takes,
-        required: false,
-    }
+    Field { key, slot, takes, required: false }
 }
 
 fn identity(it: &mut Identity) -> Vec<Field<'_>> {
@@ -119,70 +98,35 @@ fn identity(it: &mut Identity) -> Vec<Field<'_>> {
 
 fn listen(it: &mut Listen) -> Vec<Field<'_>> {
     vec![
-        Field {
-            required: true,
-            ..field("sealed", Restart, Slot::Address(&mut it.sealed))
-        },
+        Field { required: true, ..field("sealed", Restart, Slot::Address(&mut it.sealed)) },
         field("trust", Restart, Slot::Choice(&mut it.trust)),
-        field(
-            "receive_buffer",
-            Restart,
-            Slot::Bytes(&mut it.receive_buffer, 64 << 10..=1 << 30),
-        ),
+        field("receive_buffer", Restart, Slot::Bytes(&mut it.receive_buffer, 64 << 10..=1 << 30)),
     ]
 }
 
 fn stall(it: &mut Stall) -> Vec<Field<'_>> {
     vec![
-        field(
-            "threshold",
-            Live,
-            Slot::Duration(&mut it.threshold, from_millis(10, DAY)),
-        ),
+        field("threshold", Live, Slot::Duration(&mut it.threshold, from_millis(10, DAY))),
         field("misses", Live, Slot::Count(&mut it.misses, 1..=1000)),
         field("margin", Live, Slot::Duration(&mut it.margin, from_millis(0, MINUTE))),
-        field(
-            "max_promise",
-            Live,
-            Slot::Duration(&mut it.max_promise, from_millis(1000, 30 * DAY)),
-        ),
-        field(
-            "max_hold",
-            Live,
-            Slot::Duration(&mut it.max_hold, from_millis(1000, 30 * DAY)),
-        ),
-        field(
-            "blind_limit",
-            Live,
-            Slot::Duration(&mut it.blind_limit, from_millis(1000, DAY)),
-        ),
+        field("max_promise", Live, Slot::Duration(&mut it.max_promise, from_millis(1000, 30 * DAY))),
+        field("max_hold", Live, Slot::Duration(&mut it.max_hold, from_millis(1000, 30 * DAY))),
+        field("blind_limit", Live, Slot::Duration(&mut it.blind_limit, from_millis(1000, DAY))),
     ]
 }
 
 fn acceptance(it: &mut Acceptance) -> Vec<Field<'_>> {
     vec![
         field("skew", Restart, Slot::Duration(&mut it.skew, from_millis(10, MINUTE))),
-        field(
-            "generation_overlap",
-            Live,
-            Slot::Duration(&mut it.generation_overlap, from_millis(0, 365 * DAY)),
-        ),
-        field(
-            "return_within",
-            Live,
-            Slot::Duration(&mut it.return_within, from_millis(1000, 30 * DAY)),
-        ),
+        field("generation_overlap", Live, Slot::Duration(&mut it.generation_overlap, from_millis(0, 365 * DAY))),
+        field("return_within", Live, Slot::Duration(&mut it.return_within, from_millis(1000, 30 * DAY))),
     ]
 }
 
 fn limits(it: &mut Limits) -> Vec<Field<'_>> {
     vec![
         field("agents", Restart, Slot::Count(&mut it.agents, 1..=10_000_000)),
-        field(
-            "slots_per_agent",
-            Restart,
-            Slot::Count(&mut it.slots_per_agent, 1..=65_536),
-        ),
+        field("slots_per_agent", Restart, Slot::Count(&mut it.slots_per_agent, 1..=65_536)),
     ]
 }
 
@@ -198,17 +142,11 @@ fn metrics(it: &mut Metrics) -> Vec<Field<'_>> {
 }
 
 fn export(it: &mut Export) -> Vec<Field<'_>> {
-    vec![
-        field("file", Live, Slot::Path(&mut it.file)),
-        field("beats", Live, Slot::Flag(&mut it.beats)),
-    ]
+    vec![field("file", Live, Slot::Path(&mut it.file)), field("beats", Live, Slot::Flag(&mut it.beats))]
 }
 
 fn log(it: &mut Log) -> Vec<Field<'_>> {
-    vec![
-        field("format", Restart, Slot::Choice(&mut it.format)),
-        field("level", Live, Slot::Choice(&mut it.level)),
-    ]
+    vec![field("format", Restart, Slot::Choice(&mut it.format)), field("level", Live, Slot::Choice(&mut it.level))]
 }
 
 const MINUTE: u64 = 60_000;

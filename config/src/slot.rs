@@ -104,10 +104,7 @@ impl Slot<'_> {
                 "an IP address and a port in quotes, such as \"127.0.0.1:9910\", or \"\" for none".to_owned()
             }
             Self::Duration(_, range) => {
-                let (low, high) = (
-                    units::render_duration(*range.start()),
-                    units::render_duration(*range.end()),
-                );
+                let (low, high) = (units::render_duration(*range.start()), units::render_duration(*range.end()));
                 format!("a duration in quotes, from \"{low}\" to \"{high}\"")
             }
             Self::Count(_, range) => format!("a whole number from {} to {}", range.start(), range.end()),
@@ -168,9 +165,7 @@ fn quote(text: &str) -> String {
 fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && name.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"._:@+-".contains(&byte))
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:@+-".contains(&byte))
 }
 
 /// A path the system can open, and not a secret pasted where its file should be named.

@@ -24,9 +24,7 @@ pub(crate) fn unknown_section(name: &str, all: &[Section<'_>]) -> String {
 
 /// The header of the section that has this key.
 fn home_of(key: &str, all: &[Section<'_>]) -> Option<String> {
-    let home = all
-        .iter()
-        .find(|section| section.fields.iter().any(|field| field.key == key));
+    let home = all.iter().find(|section| section.fields.iter().any(|field| field.key == key));
     home.map(Section::header)
 }
 

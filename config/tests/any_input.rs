@@ -25,11 +25,7 @@ fn listen(port: u16) -> impl Strategy<Value = Listen> {
         prop::sample::select(vec![Trust::Verified, Trust::OperatorAttested]),
         65_536..=1_u32 << 30,
     )
-        .prop_map(move |(ip, trust, receive_buffer)| Listen {
-            sealed: (ip, port).into(),
-            trust,
-            receive_buffer,
-        })
+        .prop_map(move |(ip, trust, receive_buffer)| Listen { sealed: (ip, port).into(), trust, receive_buffer })
 }
 
 const DAY: u64 = 86_400_000;
@@ -102,10 +98,7 @@ fn almost_toml() -> impl Strategy<Value = String> {
         "1979-05-27",
         "nan",
     ];
-    let pieces: Vec<String> = keys
-        .chain(signs.map(str::to_owned))
-        .chain(values.map(str::to_owned))
-        .collect();
+    let pieces: Vec<String> = keys.chain(signs.map(str::to_owned)).chain(values.map(str::to_owned)).collect();
     let piece = prop_oneof![8 => prop::sample::select(pieces), 1 => any::<String>()];
     prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
 }
@@ -151,22 +144,8 @@ proptest! {
 #[test]
 fn depth_and_length_do_no_harm() {
     let piled = |piece: &str| piece.repeat((1 << 18) / piece.len());
-    for piece in [
-        "a.",
-        "[",
-        "{a=",
-        "[[a.",
-        "a=[",
-        "\"\n",
-        "[[listen]]\n",
-        "a={",
-        "stall.misses=1\n",
-        "=",
-    ] {
+    for piece in ["a.", "[", "{a=", "[[a.", "a=[", "\"\n", "[[listen]]\n", "a={", "stall.misses=1\n", "="] {
         assert!(ObserverConfig::parse(&piled(piece), Path::new("f")).is_err(), "{piece}");
-        assert!(
-            ObserverConfig::parse(&format!("stall.margin={}", piled(piece)), Path::new("f")).is_err(),
-            "{piece}"
-        );
+        assert!(ObserverConfig::parse(&format!("stall.margin={}", piled(piece)), Path::new("f")).is_err(), "{piece}");
     }
 }

@@ -8,23 +8,15 @@ use varta_config::{ConfigError, Listen, MAX_FILE_BYTES, ObserverConfig};
 const GOOD: &str = "[observer]\nkey_file = \"k\"\n[[listen]]\nsealed = \"0.0.0.0:9900\"\n";
 
 fn told(text: &str) -> String {
-    ObserverConfig::parse(text, Path::new("obs.toml"))
-        .expect_err("a mistake in the text")
-        .to_string()
+    ObserverConfig::parse(text, Path::new("obs.toml")).expect_err("a mistake in the text").to_string()
 }
 
 #[test]
 fn mistakes_in_the_text() {
     let table = [
         // Misspelt and misplaced keys and sections.
-        (
-            "[stall]\nthresold = \"2s\"",
-            "obs.toml:6: stall.thresold: unknown key; did you mean `threshold`?",
-        ),
-        (
-            "[stall]\nmax-hold = \"2s\"",
-            "obs.toml:6: stall.max-hold: unknown key; did you mean `max_hold`?",
-        ),
+        ("[stall]\nthresold = \"2s\"", "obs.toml:6: stall.thresold: unknown key; did you mean `threshold`?"),
+        ("[stall]\nmax-hold = \"2s\"", "obs.toml:6: stall.max-hold: unknown key; did you mean `max_hold`?"),
         (
             "[stall]\nSkew = 1\nskew = 1",
             "obs.toml:6: stall.Skew: unknown key; [stall] knows threshold, misses, margin, max_promise, max_hold, blind_limit\n\
@@ -34,10 +26,7 @@ fn mistakes_in_the_text() {
             "socket = \"/run/v\"",
             "obs.toml:5: listen[0].socket: unknown key; [[listen]] knows sealed, trust, receive_buffer",
         ),
-        (
-            "[stal]\nmisses = 1",
-            "obs.toml:5: stal: unknown section; did you mean `stall`?",
-        ),
+        ("[stal]\nmisses = 1", "obs.toml:5: stal: unknown section; did you mean `stall`?"),
         (
             "[recovery]\nexec = []",
             "obs.toml:5: recovery: unknown section; there are observer, listen, stall, acceptance, limits, http, metrics, export, log",
@@ -52,10 +41,7 @@ fn mistakes_in_the_text() {
             "obs.toml:6: log.le\\u{1b}vel\\u{202e}: unknown key; [log] knows format, level",
         ),
         // Wrong types.
-        (
-            "[stall]\nmisses = \"two\"",
-            "obs.toml:6: stall.misses: found \"two\"; write a whole number from 1 to 1000",
-        ),
+        ("[stall]\nmisses = \"two\"", "obs.toml:6: stall.misses: found \"two\"; write a whole number from 1 to 1000"),
         (
             "[stall]\nthreshold = 2",
             "obs.toml:6: stall.threshold: found 2; write a duration in quotes, from \"10ms\" to \"1d\"",
@@ -68,14 +54,8 @@ fn mistakes_in_the_text() {
             "[limits]\nagents = { a = 1 }",
             "obs.toml:6: limits.agents: found a table; write a whole number from 1 to 10000000",
         ),
-        (
-            "[limits]\nagents = 1e6",
-            "obs.toml:6: limits.agents: found 1e6; write a whole number from 1 to 10000000",
-        ),
-        (
-            "[export]\nbeats = \"yes\"",
-            "obs.toml:6: export.beats: found \"yes\"; write true or false",
-        ),
+        ("[limits]\nagents = 1e6", "obs.toml:6: limits.agents: found 1e6; write a whole number from 1 to 10000000"),
+        ("[export]\nbeats = \"yes\"", "obs.toml:6: export.beats: found \"yes\"; write true or false"),
         (
             "[export]\nfile = 7",
             "obs.toml:6: export.file: found 7; write the path of a file or directory in quotes, or leave the key out",
@@ -88,23 +68,14 @@ fn mistakes_in_the_text() {
             "[http]\nlisten = \"localhost:80\"",
             "obs.toml:6: http.listen: found \"localhost:80\"; write an IP address and a port in quotes, such as \"127.0.0.1:9910\", or \"\" for none",
         ),
-        (
-            "[[stall]]\nmisses = 1",
-            "obs.toml:5: stall: found an array; write the section once, as [stall]",
-        ),
+        ("[[stall]]\nmisses = 1", "obs.toml:5: stall: found an array; write the section once, as [stall]"),
         // Out of range.
-        (
-            "[stall]\nmisses = 0",
-            "obs.toml:6: stall.misses: found 0; write a whole number from 1 to 1000",
-        ),
+        ("[stall]\nmisses = 0", "obs.toml:6: stall.misses: found 0; write a whole number from 1 to 1000"),
         (
             "[stall]\nmisses = 4294967297",
             "obs.toml:6: stall.misses: found 4294967297; write a whole number from 1 to 1000",
         ),
-        (
-            "[stall]\nmisses = -1",
-            "obs.toml:6: stall.misses: found -1; write a whole number from 1 to 1000",
-        ),
+        ("[stall]\nmisses = -1", "obs.toml:6: stall.misses: found -1; write a whole number from 1 to 1000"),
         (
             "[acceptance]\nskew = \"2m\"",
             "obs.toml:6: acceptance.skew: found \"2m\"; write a duration in quotes, from \"10ms\" to \"1m\"",
@@ -132,18 +103,9 @@ fn mistakes_in_the_text() {
           or leave the key out",
         ),
         // Syntax.
-        (
-            "[stall]\nmisses = 1\nmisses = 2",
-            "obs.toml:7: not TOML: duplicate key, in `misses = 2`",
-        ),
-        (
-            "[observer]\nname = \"a\"",
-            "obs.toml:5: not TOML: duplicate key, in `[observer]`",
-        ),
-        (
-            "[stall",
-            "obs.toml:5: not TOML: unclosed table, expected `]`, in `[stall`",
-        ),
+        ("[stall]\nmisses = 1\nmisses = 2", "obs.toml:7: not TOML: duplicate key, in `misses = 2`"),
+        ("[observer]\nname = \"a\"", "obs.toml:5: not TOML: duplicate key, in `[observer]`"),
+        ("[stall", "obs.toml:5: not TOML: unclosed table, expected `]`, in `[stall`"),
         (
             "[stall]\nthreshold = 2s",
             "obs.toml:6: not TOML: string values must be quoted, expected literal string, in `threshold = 2s`",
@@ -182,38 +144,17 @@ fn mistakes_in_the_whole() {
     let table = [
         (String::new(), format!("obs.toml: {nowhere}")),
         ("\nlisten = []".to_owned(), format!("obs.toml:2: {nowhere}")),
-        (
-            "[[listen]]\ntrust = \"verified\"".to_owned(),
-            format!("obs.toml:1: listen[0].sealed: is missing; {address}"),
-        ),
-        (
-            "[[listen]]\nsealed = \"[::1]:0\"".to_owned(),
-            format!("obs.toml: {key_missing}"),
-        ),
-        (
-            "[[listen]]\nsealed = \"[::1]:0\"\n[observer]\n".to_owned(),
-            format!("obs.toml:3: {key_missing}"),
-        ),
-        (
-            "[listen]\nsealed = \"[::1]:0\"".to_owned(),
-            format!("obs.toml:1: listen: found a table; {brackets}"),
-        ),
-        (
-            "listen = [3]".to_owned(),
-            format!("obs.toml:1: listen: found 3; {brackets}"),
-        ),
-        (
-            "stall = 3".to_owned(),
-            "obs.toml:1: stall: found 3; write the section once, as [stall]".to_owned(),
-        ),
+        ("[[listen]]\ntrust = \"verified\"".to_owned(), format!("obs.toml:1: listen[0].sealed: is missing; {address}")),
+        ("[[listen]]\nsealed = \"[::1]:0\"".to_owned(), format!("obs.toml: {key_missing}")),
+        ("[[listen]]\nsealed = \"[::1]:0\"\n[observer]\n".to_owned(), format!("obs.toml:3: {key_missing}")),
+        ("[listen]\nsealed = \"[::1]:0\"".to_owned(), format!("obs.toml:1: listen: found a table; {brackets}")),
+        ("listen = [3]".to_owned(), format!("obs.toml:1: listen: found 3; {brackets}")),
+        ("stall = 3".to_owned(), "obs.toml:1: stall: found 3; write the section once, as [stall]".to_owned()),
         (
             "threshold = 3".to_owned(),
             "obs.toml:1: threshold: stands before any section; it belongs in [stall]".to_owned(),
         ),
-        (
-            "sealed = 3".to_owned(),
-            "obs.toml:1: sealed: stands before any section; it belongs in [[listen]]".to_owned(),
-        ),
+        ("sealed = 3".to_owned(), "obs.toml:1: sealed: stands before any section; it belongs in [[listen]]".to_owned()),
         (
             GOOD.to_owned() + &"[[listen]]\nsealed = \"[::1]:0\"\n".repeat(16),
             "obs.toml:3: listen: found 17; write at most 16 [[listen]] sections".to_owned(),
@@ -228,10 +169,7 @@ fn mistakes_in_the_whole() {
 fn all_mistakes_are_told_at_once_by_line() {
     let text = "[log]\nlevel = 3\n[stall]\nmisses = 0\nmargn = 1\n[[listen]]\nsealed = 1\n[lock]\n";
     assert_eq!(
-        told(text)
-            .lines()
-            .map(|line| line.split(": ").next().unwrap())
-            .collect::<Vec<_>>(),
+        told(text).lines().map(|line| line.split(": ").next().unwrap()).collect::<Vec<_>>(),
         ["obs.toml:2", "obs.toml:4", "obs.toml:5", "obs.toml:7", "obs.toml:8"]
     );
     let many: String = (0..25).map(|number| format!("x{number:02} = 1\n")).collect();
@@ -242,10 +180,7 @@ fn all_mistakes_are_told_at_once_by_line() {
 #[test]
 fn long_text_is_cut() {
     let message = told(&format!("{GOOD}[log]\nlevel = \"{}\"", "é".repeat(1000)));
-    assert!(
-        message.contains(&format!("found \"{}..; write", "é".repeat(59))),
-        "{message}"
-    );
+    assert!(message.contains(&format!("found \"{}..; write", "é".repeat(59))), "{message}");
 }
 
 #[test]
@@ -253,10 +188,7 @@ fn built_in_code_is_checked_as_strictly() {
     let mut config = ObserverConfig::default();
     config.observer.name = Some("-a".to_owned());
     config.stall.misses = 1001;
-    config.listen = vec![Listen {
-        receive_buffer: 1,
-        ..Listen::default()
-    }];
+    config.listen = vec![Listen { receive_buffer: 1, ..Listen::default() }];
     config.export.file = Some("a\0b".into());
     config.http.listen = Some("[::]:9910".parse().unwrap());
     let told = config.validate().unwrap_err().to_string();
@@ -271,10 +203,7 @@ fn built_in_code_is_checked_as_strictly() {
             "http.listen: [::]:9910 can be reached from other hosts; add token_file, or listen on 127.0.0.1",
         ]
     );
-    let mut config = ObserverConfig {
-        listen: vec![Listen::default()],
-        ..ObserverConfig::default()
-    };
+    let mut config = ObserverConfig { listen: vec![Listen::default()], ..ObserverConfig::default() };
     config.observer.key_file = Some("k".into());
     config.validate().unwrap();
     for loopback in ["127.8.9.10:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
@@ -296,16 +225,10 @@ fn the_file_itself() {
         told("absent.toml"),
         format!("{shown}/absent.toml: cannot be read: No such file or directory (os error 2)")
     );
-    assert_eq!(
-        told(""),
-        format!("{shown}/: is a directory; name the configuration file in it")
-    );
+    assert_eq!(told(""), format!("{shown}/: is a directory; name the configuration file in it"));
 
     std::fs::write(name("latin1.toml"), b"[observer]\n# caf\xe9\n").unwrap();
-    assert_eq!(
-        told("latin1.toml"),
-        format!("{shown}/latin1.toml:2: is not UTF-8 text; save the file as UTF-8")
-    );
+    assert_eq!(told("latin1.toml"), format!("{shown}/latin1.toml:2: is not UTF-8 text; save the file as UTF-8"));
 
     let padded = |size: u64| format!("{GOOD}{}", "#".repeat(size as usize - GOOD.len()));
     std::fs::write(name("large.toml"), padded(MAX_FILE_BYTES)).unwrap();
@@ -317,10 +240,7 @@ fn the_file_itself() {
     );
 
     std::fs::write(name("wrong.toml"), format!("{GOOD}[log]\nlevl = 1\n")).unwrap();
-    assert_eq!(
-        told("wrong.toml"),
-        format!("{shown}/wrong.toml:6: log.levl: unknown key; did you mean `level`?")
-    );
+    assert_eq!(told("wrong.toml"), format!("{shown}/wrong.toml:6: log.levl: unknown key; did you mean `level`?"));
     assert!(
         matches!(ObserverConfig::load(&name("wrong.toml")), Err(ConfigError::Invalid(problems)) if problems.list.len() == 1)
     );

@@ -28,10 +28,8 @@ fn uncommented(line: &str) -> &str {
 
 /// The sample with every commented-out key set.
 fn full_sample() -> String {
-    let schema: Vec<String> = ObserverConfig::keys()
-        .iter()
-        .map(|key| key.split('.').nth(1).expect("section.key").to_owned())
-        .collect();
+    let schema: Vec<String> =
+        ObserverConfig::keys().iter().map(|key| key.split('.').nth(1).expect("section.key").to_owned()).collect();
     let line = |line| match uncommented(line).split_once(" = ") {
         Some((key, _)) if schema.iter().any(|known| known == key) => uncommented(line),
         _ => line,
@@ -48,64 +46,29 @@ fn sample_has_every_key_in_the_order_of_the_schema() {
 #[test]
 fn sample_stands_at_the_defaults() {
     let mut sample = ObserverConfig::parse(SAMPLE, Path::new("/etc/varta/observer.toml")).unwrap();
-    assert_eq!(
-        sample.observer.state_dir.take().as_deref(),
-        Some(Path::new("/var/lib/varta"))
-    );
-    assert_eq!(
-        sample.observer.key_file.take().as_deref(),
-        Some(Path::new("/etc/varta/observer.key"))
-    );
-    assert_eq!(
-        sample,
-        ObserverConfig {
-            listen: vec![Listen::default()],
-            ..ObserverConfig::default()
-        }
-    );
+    assert_eq!(sample.observer.state_dir.take().as_deref(), Some(Path::new("/var/lib/varta")));
+    assert_eq!(sample.observer.key_file.take().as_deref(), Some(Path::new("/etc/varta/observer.key")));
+    assert_eq!(sample, ObserverConfig { listen: vec![Listen::default()], ..ObserverConfig::default() });
 }
 
 #[test]
 fn only_keys_without_a_value_are_commented_out() {
-    let commented: Vec<String> = keys_of_sample()
-        .into_iter()
-        .filter(|(_, off)| *off)
-        .map(|(key, _)| key)
-        .collect();
-    assert_eq!(
-        commented,
-        [
-            "observer.name",
-            "observer.roster_file",
-            "http.token_file",
-            "export.file"
-        ]
-    );
+    let commented: Vec<String> = keys_of_sample().into_iter().filter(|(_, off)| *off).map(|(key, _)| key).collect();
+    assert_eq!(commented, ["observer.name", "observer.roster_file", "http.token_file", "export.file"]);
 }
 
 #[test]
 fn commented_out_keys_are_right_too() {
     let full = full_sample();
     assert_eq!(
-        full.lines()
-            .filter(|line| line.contains(" = ") && !line.starts_with('#'))
-            .count(),
+        full.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count(),
         ObserverConfig::keys().len()
     );
     let full = ObserverConfig::parse(&full, Path::new("observer.toml")).unwrap();
     assert_eq!(full.observer.name.as_deref(), Some("obs-1"));
-    assert_eq!(
-        full.observer.roster_file.as_deref(),
-        Some(Path::new("/etc/varta/roster.toml"))
-    );
-    assert_eq!(
-        full.http.token_file.as_deref(),
-        Some(Path::new("/etc/varta/http.token"))
-    );
-    assert_eq!(
-        full.export.file.as_deref(),
-        Some(Path::new("/var/log/varta/events.tsv"))
-    );
+    assert_eq!(full.observer.roster_file.as_deref(), Some(Path::new("/etc/varta/roster.toml")));
+    assert_eq!(full.http.token_file.as_deref(), Some(Path::new("/etc/varta/http.token")));
+    assert_eq!(full.export.file.as_deref(), Some(Path::new("/var/log/varta/events.tsv")));
 }
 
 /// The range that an error names for a key is the one that the sample's comment above the key names.
@@ -116,22 +79,12 @@ fn sample_tells_the_ranges() {
     for (number, line) in SAMPLE.lines().enumerate() {
         let setting = line.split_once(" = ").filter(|_| !line.starts_with('#'));
         let Some((key, _)) = setting else {
-            comment = if line.starts_with('#') {
-                comment + line.trim_start_matches('#')
-            } else {
-                String::new()
-            };
+            comment = if line.starts_with('#') { comment + line.trim_start_matches('#') } else { String::new() };
             continue;
         };
         // An array is the wrong type for every key.
         let wrong: String = (SAMPLE.lines().enumerate())
-            .map(|(other, text)| {
-                if other == number {
-                    format!("{key} = []\n")
-                } else {
-                    format!("{text}\n")
-                }
-            })
+            .map(|(other, text)| if other == number { format!("{key} = []\n") } else { format!("{text}\n") })
             .collect();
         let message = ObserverConfig::parse(&wrong, Path::new("x")).unwrap_err().to_string();
         if let Some((_, range)) = message.split_once(" from ") {
@@ -164,17 +117,10 @@ fn sample_tells_what_waits_for_a_restart() {
         }
     }
     let names = |changes: &[String]| -> Vec<String> {
-        changes
-            .iter()
-            .map(|change| change.split(':').next().unwrap().replace("[0]", ""))
-            .collect()
+        changes.iter().map(|change| change.split(':').next().unwrap().replace("[0]", "")).collect()
     };
     let split = |wanted| -> Vec<String> {
-        marked
-            .iter()
-            .filter(|(_, restart)| *restart == wanted)
-            .map(|(key, _)| key.clone())
-            .collect()
+        marked.iter().filter(|(_, restart)| *restart == wanted).map(|(key, _)| key.clone()).collect()
     };
     assert_eq!(names(&reload.restart), split(true));
     assert_eq!(names(&reload.live), split(false));

@@ -32,12 +32,9 @@ pub fn init(log: &Log, color: bool) -> Result<LogControl, AlreadyLogging> {
     let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES).thread_name("varta-log");
     let (writer, guard) = builder.finish(io::stderr());
     let lines = match log.format {
-        LogFormat::Json => tracing_subscriber::fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_writer(writer)
-            .with_filter(filter)
-            .boxed(),
+        LogFormat::Json => {
+            tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(writer).with_filter(filter).boxed()
+        }
         LogFormat::Text => tracing_subscriber::fmt::layer()
             .with_ansi(color)
             .with_target(false)

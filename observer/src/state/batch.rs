@@ -9,7 +9,7 @@
 //! A snapshot and the journal that goes with it have the same number. The trailer says how much of that journal was
 //! durable when the snapshot was; the chain is a CRC over the CRCs of all batches, in order.
 
-use std::ops::Range;
+use std::{ops::Range, thread};
 
 use varta_core::Saved;
 use varta_vlp::crc::crc32c;
@@ -28,6 +28,10 @@ const BATCH_HEADER_LEN: usize = 8;
 const BATCH_FULL: usize = 256 * 1024;
 /// No batch is longer: [`BATCH_FULL`] and one record more.
 const BATCH_MAX: usize = BATCH_FULL + 64 * 1024;
+
+/// A file is checked by so many threads at most, and by one more for so many batches at least.
+const WORKERS_MAX: usize = 4;
+const WORKER_MIN: usize = 64;
 
 /// What a file says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,56 +178,79 @@ pub(super) struct Scan {
 /// Reads the batches in `bytes` from `start` on, every record of them. What is broken is passed over where its length
 /// allows.
 pub(super) fn scan(bytes: &[u8], start: usize) -> Scan {
+    let (batches, cut) = lay_out(bytes, start);
     let mut scan = Scan { end: start, ..Scan::default() };
-    let mut place = start;
-    while place < bytes.len() {
-        let (whole, next) = batch_at(bytes, place);
-        match whole {
-            Ok((records, count, crc)) => {
+    for (batch, checked) in batches.iter().zip(check_all(bytes, &batches)) {
+        match checked {
+            Ok((count, crc)) => {
                 scan.sum.add(count, crc);
-                scan.good.push(records);
+                scan.good.push(batch.start + BATCH_HEADER_LEN..batch.end);
             }
             Err(what) => {
-                scan.broken.get_or_insert_with(|| format!("{what} at byte {place}"));
+                scan.broken.get_or_insert_with(|| format!("{what} at byte {}", batch.start));
             }
         }
         if scan.broken.is_none() {
-            scan.end = next;
+            scan.end = batch.end;
         }
-        place = next;
+    }
+    if let Some((what, place)) = cut {
+        scan.broken.get_or_insert_with(|| format!("{what} at byte {place}"));
     }
     scan
 }
 
-/// Where the records of a batch lie, how many they are, and its CRC.
-type Batch = (Range<usize>, usize, u32);
-
-/// The batch at `place`, and where the next one begins.
-fn batch_at(bytes: &[u8], place: usize) -> (Result<Batch, String>, usize) {
-    let body = place + BATCH_HEADER_LEN;
-    if bytes.len() < body {
-        return (Err("a batch is cut off".into()), bytes.len());
-    }
-    let length = word(bytes, place + 4) as usize;
-    if length == 0 || length > BATCH_MAX {
-        return (Err("a batch has an impossible length".into()), bytes.len());
-    }
-    let end = body + length;
-    let Some(covered) = bytes.get(place + 4..end) else {
-        return (Err("a batch is cut off".into()), bytes.len());
-    };
-    let crc = word(bytes, place);
-    if crc32c(covered) != crc {
-        return (Err("a batch fails its checksum".into()), end);
-    }
-    let (mut rest, mut count) = (bytes.get(body..end).unwrap_or(&[]), 0);
-    while let Some(record) = record::check(&mut rest) {
-        if let Err(malformed) = record {
-            return (Err(malformed.to_string()), end);
+/// Where batches lie by their lengths, and where and why that ends before the file does.
+fn lay_out(bytes: &[u8], start: usize) -> (Vec<Range<usize>>, Option<(&'static str, usize)>) {
+    let (mut batches, mut place) = (Vec::new(), start);
+    while place < bytes.len() {
+        let body = place + BATCH_HEADER_LEN;
+        let length = word(bytes, place + 4) as usize;
+        if bytes.len() >= body && (length == 0 || length > BATCH_MAX) {
+            return (batches, Some(("a batch has an impossible length", place)));
         }
+        if bytes.len() < body + length {
+            return (batches, Some(("a batch is cut off", place)));
+        }
+        batches.push(place..body + length);
+        place = body + length;
+    }
+    (batches, None)
+}
+
+/// How many records a batch has and its CRC, or what is wrong with it.
+type Checked = Result<(usize, u32), String>;
+
+/// Checks every batch; where there are many, on several threads.
+fn check_all(bytes: &[u8], batches: &[Range<usize>]) -> Vec<Checked> {
+    let check = |part: &[Range<usize>]| part.iter().map(|batch| check(bytes, batch)).collect::<Vec<_>>();
+    let workers = thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
+    let share = batches.len().div_ceil(workers).max(WORKER_MIN);
+    thread::scope(|scope| {
+        let spawn = |part| thread::Builder::new().spawn_scoped(scope, move || check(part)).map_err(|_| part);
+        let working: Vec<_> = batches.chunks(share).map(spawn).collect();
+        let join = |worker: Result<thread::ScopedJoinHandle<'_, _>, _>| match worker.map(|worker| worker.join()) {
+            Ok(Ok(checked)) => checked,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            // Without a thread it is done here.
+            Err(part) => check(part),
+        };
+        working.into_iter().flat_map(join).collect()
+    })
+}
+
+fn check(bytes: &[u8], batch: &Range<usize>) -> Checked {
+    let crc = word(bytes, batch.start);
+    if crc32c(bytes.get(batch.start + 4..batch.end).unwrap_or(&[])) != crc {
+        return Err("a batch fails its checksum".into());
+    }
+    let mut rest = bytes.get(batch.start + BATCH_HEADER_LEN..batch.end).unwrap_or(&[]);
+    let mut count = 0;
+    while let Some(record) = record::check(&mut rest) {
+        record.map_err(|malformed| malformed.to_string())?;
         count += 1;
     }
-    (Ok((body..end, count, crc)), end)
+    Ok((count, crc))
 }
 
 /// Reads a whole snapshot. With what is wrong comes whatever could be read.
