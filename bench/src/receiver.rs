@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     io::{BufRead as _, BufReader, Write as _},
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     process::{ChildStdin, ChildStdout, Command, Stdio},
     time::Duration,
 };
@@ -26,6 +26,9 @@ use crate::{
 /// How long a process may take to be ready.
 const READY: Duration = Duration::from_secs(20);
 
+/// An observer that logs nothing for so long has settled.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// A process that receives beats.
 pub(crate) struct Receiver {
     kind: Kind,
@@ -36,7 +39,7 @@ pub(crate) struct Receiver {
 }
 
 enum Kind {
-    Observer { http: String },
+    Observer { http: String, log: PathBuf },
     Bare(RefCell<Pipes>),
 }
 
@@ -98,7 +101,7 @@ impl Receiver {
         })?;
         let (address, http) = ready.context("varta watch does not say where it receives and serves")?;
         let address = address.parse().with_context(|| format!("varta watch receives on {address:?}"))?;
-        Ok(Self { kind: Kind::Observer { http }, address, process, _directory: Some(directory) })
+        Ok(Self { kind: Kind::Observer { http, log }, address, process, _directory: Some(directory) })
     }
 
     /// The bare loop.
@@ -126,7 +129,7 @@ impl Receiver {
     /// Where it serves HTTP.
     pub(crate) fn http(&self) -> anyhow::Result<&str> {
         match &self.kind {
-            Kind::Observer { http } => Ok(http),
+            Kind::Observer { http, .. } => Ok(http),
             Kind::Bare(_) => bail!("the bare loop serves no HTTP"),
         }
     }
@@ -139,7 +142,7 @@ impl Receiver {
     /// Beats accepted so far, or opened.
     pub(crate) fn accepted(&self) -> anyhow::Result<u64> {
         match &self.kind {
-            Kind::Observer { http } => Metrics::scrape(http)?.counter("varta_datagrams_accepted_total"),
+            Kind::Observer { http, .. } => Metrics::scrape(http)?.counter("varta_datagrams_accepted_total"),
             Kind::Bare(pipes) => {
                 let mut pipes = pipes.borrow_mut();
                 pipes.ask.write_all(b"\n")?;
@@ -159,6 +162,21 @@ impl Receiver {
             Ok((self.accepted()? >= accepted).then_some(()))
         })?;
         reached.with_context(|| format!("no {accepted} beats were accepted within {} s", limit.as_secs()))
+    }
+
+    /// Waits until an observer's log has not grown for a second: nobody is new or restarted any more.
+    pub(crate) fn wait_until_quiet(&self, limit: Duration) -> anyhow::Result<()> {
+        let Kind::Observer { log, .. } = &self.kind else { return Ok(()) };
+        let mut seen = (fs::metadata(log)?.len(), clock::boottime());
+        let quiet = clock::wait_for(limit, || {
+            clock::pass(Duration::from_millis(45));
+            let len = fs::metadata(log)?.len();
+            if len != seen.0 {
+                seen = (len, clock::boottime());
+            }
+            Ok((clock::boottime() - seen.1 >= QUIET).then_some(()))
+        })?;
+        quiet.with_context(|| format!("the observer had something to tell for {} s without a pause", limit.as_secs()))
     }
 
     pub(crate) fn snapshot(&self) -> anyhow::Result<Snapshot> {

@@ -1,8 +1,8 @@
 //! `cost`: the observer's CPU time per accepted beat, over that of the bare loop.
 //!
 //! Both are saturated: the sender sends as fast as it can, which is faster than either reads, and the kernel drops the rest.
-//! CPU time is that of all threads of the process, from /proc, over a window that begins when every agent was heard twice;
-//! two scrapes at its ends, and nothing else, ask the observer anything. Observer and bare loop take turns on one core,
+//! CPU time is that of all threads of the process, from /proc, over a window that begins when the observer has told of
+//! every agent; two scrapes at its ends, and nothing else, ask it anything. Observer and bare loop take turns on one core,
 //! [`ROUNDS`] times; the ratio is the median of the rounds' ratios.
 
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub(crate) const AGENTS: [u32; 2] = [1000, 100_000];
 pub(crate) const TARGET: f64 = 1.6;
 const ROUNDS: usize = 3;
 const WINDOW: Duration = Duration::from_secs(2);
-/// How long it may take until every agent was heard twice.
+/// How long it may take until all agents are known and told.
 const WARM_UP: Duration = Duration::from_secs(20);
 
 /// The figure.
@@ -47,6 +47,7 @@ pub(super) fn window(bench: &Bench, receiver: &Receiver, load: &Load, length: Du
     let warm = receiver.accepted()? + 2 * u64::from(load.agents);
     let sending = bench.loader.start(receiver.address(), load)?;
     receiver.wait_for(warm, WARM_UP)?;
+    receiver.wait_until_quiet(WARM_UP)?;
     let before = receiver.snapshot()?;
     clock::pass(length);
     let after = receiver.snapshot()?;

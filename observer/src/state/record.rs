@@ -180,6 +180,7 @@ fn take<'a>(bytes: &mut &'a [u8]) -> Option<Result<Fields<'a>, Malformed>> {
 }
 
 /// A record whose announce, if it has one, still lies where it was read.
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 enum Parsed<'a> {
     Agent(SavedAgent),
     Slot(SavedSlot, Option<&'a [u8]>),
