@@ -16,7 +16,7 @@ use crate::{
     limits::SLOT_REFILL,
     slot::{Agent, Marks, NONE, PackedWindow, Phase, Previous, Slot, Witness, fingerprint},
     tell::seconds,
-    time::{MILLI, MonoNs, Now, WallNs},
+    time::{MILLI, MonoNs, Now},
 };
 
 impl Core {
@@ -107,21 +107,17 @@ impl Core {
             floor: generation,
             floor_since: 0,
             audience,
-            barrier: WallNs(0),
             first_slot: NONE,
             slots: 0,
-            slots_full: 0,
             changes_full: 0,
-            untold: 0,
-            slotless_since: 0,
             active: 0,
             witness: Witness::None,
-            witness_at: 0,
             listed: false,
             watched,
             dirty: false,
             missing,
             slotless: false,
+            rare: false,
         })
     }
 
@@ -153,10 +149,15 @@ impl Core {
         let body = &c.message.body;
         let at = seconds(now.mono.0);
         let refill = seconds(SLOT_REFILL);
-        let record = self.table.agent_mut(agent);
-        record.slots_full = record.slots_full.max(at) + refill;
-        if record.slots == 0 {
-            let missing = record.missing;
+        let record = self.table.agent(agent);
+        let (first, missing) = (record.slots == 0, record.missing);
+        if !first {
+            // The first slot of an agent is put to its account when the second comes.
+            let rare = self.table.rare_mut(agent);
+            let before = if rare.slots_full == 0 { at + refill } else { rare.slots_full.max(at) };
+            rare.slots_full = before + refill;
+        }
+        if first {
             self.required.seen(self.roster.as_ref(), c.header.agent, missing);
         }
         let number = self.table.add_slot(Slot {

@@ -22,8 +22,8 @@ impl Core {
             self.removed.push(key);
         }
         self.counters.evictions += 1;
-        let record = self.table.agent_mut(agent);
-        record.barrier = record.barrier.max(largest);
+        let rare = self.table.rare_mut(agent);
+        rare.barrier = rare.barrier.max(largest);
         self.mark_agent(agent);
         self.lost_slot(now, agent);
     }
@@ -49,9 +49,8 @@ impl Core {
 
     /// From now on the agent has no slot, and is forgotten in time.
     pub(crate) fn list_slotless(&mut self, now: Now, agent: u32) {
-        let record = self.table.agent_mut(agent);
-        record.slotless_since = seconds(now.mono.0);
-        if !std::mem::replace(&mut record.slotless, true) {
+        self.table.rare_mut(agent).slotless_since = seconds(now.mono.0);
+        if !std::mem::replace(&mut self.table.agent_mut(agent).slotless, true) {
             self.slotless.push_back((now.mono, agent));
         }
     }
@@ -65,18 +64,19 @@ impl Core {
     pub(crate) fn forget_agents(&mut self, now: Now) {
         while self.next_forgotten() <= now.mono {
             let Some((_, agent)) = self.slotless.pop_front() else { return };
+            let rare = self.table.rare(agent);
             let record = self.table.agent_mut(agent);
             record.slotless = false;
             if record.slots > 0 {
                 continue;
             }
-            let since = MonoNs(u64::from(record.slotless_since) * SECOND);
-            if since.after(FORGET) > now.mono || record.listed || record.untold > 0 {
+            let since = MonoNs(u64::from(rare.slotless_since) * SECOND);
+            if since.after(FORGET) > now.mono || record.listed || rare.untold > 0 {
                 record.slotless = true;
                 self.slotless.push_back((since.max(MonoNs(now.mono.0 - FORGET + SECOND)), agent));
                 continue;
             }
-            self.barrier = self.barrier.max(record.barrier);
+            self.barrier = self.barrier.max(rare.barrier);
             self.table.remove_agent(agent);
         }
     }

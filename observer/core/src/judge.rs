@@ -48,7 +48,7 @@ impl Core {
         if c.sent_at().after(self.settings.skew + max_delay) < now.wall {
             return Err(Reject::Stale);
         }
-        let agent_barrier = c.agent.map_or(WallNs(0), |agent| self.table.agent(agent).barrier);
+        let agent_barrier = c.agent.map_or(WallNs(0), |agent| self.table.rare(agent).barrier);
         if c.sent_at() <= self.barrier.max(agent_barrier) {
             return Err(Reject::BeforeBarrier);
         }
@@ -108,7 +108,7 @@ impl Core {
         let seconds = now.mono.0 / SECOND;
         let refill = SLOT_REFILL / SECOND;
         let allowance = refill * u64::from(self.limits.slots_per_agent);
-        if u64::from(record.slots_full).max(seconds) + refill > seconds + allowance {
+        if u64::from(self.table.rare(agent).slots_full).max(seconds) + refill > seconds + allowance {
             return Err(Reject::SlotQuota);
         }
         if record.slots < self.limits.slots_per_agent {

@@ -131,7 +131,7 @@ impl Core {
             agent: agent.id,
             floor: agent.floor,
             floor_since: agent.floor_since,
-            barrier: agent.barrier,
+            barrier: self.table.rare(number).barrier,
         }))
     }
 
@@ -229,7 +229,9 @@ impl Core {
                 let number = self.agent_for(agent.agent, agent.floor);
                 let record = self.table.agent_mut(number);
                 (record.floor, record.floor_since) = (agent.floor, agent.floor_since);
-                record.barrier = agent.barrier;
+                if agent.barrier > WallNs(0) {
+                    self.table.rare_mut(number).barrier = agent.barrier;
+                }
                 self.newest_sent = self.newest_sent.max(agent.barrier);
             }
             Saved::Slot(slot) => self.restore_slot(*slot, same_boot),
@@ -310,6 +312,11 @@ impl Core {
         self.table.slot_mut(number).marks.set(Marks::QUIET, false);
     }
 
+    /// Says that frames up to `sent` may have been accepted: before [`Self::start`], where a horizon is known.
+    pub fn may_have_accepted(&mut self, sent: WallNs) {
+        self.newest_sent = self.newest_sent.max(sent);
+    }
+
     /// Begins to observe. Everything restored that was neither departed, ended nor stalled is unknown until it is heard or
     /// its deadline comes. `blind_run` is what [`Self::blind_run`] said when it was last saved.
     pub fn start(&mut self, now: Now, how: Start, blind_run: u64) {
@@ -321,6 +328,8 @@ impl Core {
             Start::Clean { barrier, away, .. } => (barrier, away),
             Start::Crash { horizon, away } => (horizon, away),
         };
+        // What is known to have been accepted is refused, however the clock was set meanwhile.
+        let barrier = if how == Start::Lost { barrier.max(self.newest_sent) } else { barrier };
         self.barrier = self.barrier.max(barrier);
         self.newest_sent = self.newest_sent.max(self.barrier);
         self.sight.run = blind_run.saturating_add(away);

@@ -141,11 +141,10 @@ impl Core {
         let agent = slot.agent;
         let record = self.table.agent_mut(agent);
         record.witness = sign;
-        record.witness_at = wrapping_millis(now.mono);
-        if !record.listed {
-            record.listed = true;
+        if !std::mem::replace(&mut record.listed, true) {
             self.witnesses.push(agent);
         }
+        self.table.rare_mut(agent).witness_at = wrapping_millis(now.mono);
     }
 
     /// Goes through the witnesses: the observer's clock is suspect when more than half of the active agents, and at least
@@ -162,8 +161,9 @@ impl Core {
         let (mut future, mut past) = (0, 0);
         let mut list = std::mem::take(&mut self.witnesses);
         list.retain(|agent| {
+            let last = self.table.rare(*agent).witness_at;
             let record = self.table.agent_mut(*agent);
-            if wrapping_millis(now.mono).wrapping_sub(record.witness_at) > fresh {
+            if wrapping_millis(now.mono).wrapping_sub(last) > fresh {
                 record.witness = Witness::None;
             }
             match record.witness {

@@ -28,24 +28,14 @@ pub(crate) struct Agent {
     /// When it first did, seconds since the Unix epoch.
     pub(crate) floor_since: u32,
     pub(crate) audience: u32,
-    /// Nothing sent at or before this is accepted.
-    pub(crate) barrier: WallNs,
     pub(crate) first_slot: u32,
     pub(crate) slots: u32,
-    /// When its allowance of new slots will be whole again, seconds.
-    pub(crate) slots_full: u32,
     /// When its allowance of told changes will be whole again, seconds.
     pub(crate) changes_full: u32,
-    /// Changes not told since; while there are any it stands in the list of flapping agents.
-    pub(crate) untold: u32,
-    /// When it lost its last slot, seconds.
-    pub(crate) slotless_since: u32,
     /// How many of its slots are neither departed nor ended.
     pub(crate) active: u32,
-    /// Whether its frames were refused for their times since the last acceptance, with which sign, and when last
-    /// (milliseconds, wrapping).
+    /// Whether its frames were refused for their times since the last acceptance, and with which sign.
     pub(crate) witness: Witness,
-    pub(crate) witness_at: u32,
     /// Whether it stands in the list of witnesses.
     pub(crate) listed: bool,
     /// Whether the roster has to be asked for every frame.
@@ -55,9 +45,26 @@ pub(crate) struct Agent {
     pub(crate) missing: bool,
     /// Whether it stands in the list of agents without slots.
     pub(crate) slotless: bool,
+    /// Whether the table keeps a [`Rare`] of it.
+    pub(crate) rare: bool,
 }
 
-const _: () = assert!(size_of::<Agent>() <= 104, "there may be a million agents");
+const _: () = assert!(size_of::<Agent>() <= 80, "there may be a million agents");
+
+/// What few agents have.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rare {
+    /// Nothing sent at or before this is accepted.
+    pub(crate) barrier: WallNs,
+    /// When its allowance of new slots will be whole again, seconds.
+    pub(crate) slots_full: u32,
+    /// Changes not told; while there are any it stands in the list of flapping agents.
+    pub(crate) untold: u32,
+    /// When it lost its last slot, seconds.
+    pub(crate) slotless_since: u32,
+    /// When its frames were last refused for their times, milliseconds, wrapping.
+    pub(crate) witness_at: u32,
+}
 
 /// Whether an agent's frames were refused for their times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,12 +2,12 @@
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
-use std::hash::BuildHasher as _;
+use std::{collections::HashMap, hash::BuildHasher as _};
 use varta_vlp::{AgentId, UnitId};
 
 use crate::{
     deadlines::Deadlines,
-    slot::{Agent, Marks, NONE, Previous, Slot},
+    slot::{Agent, Marks, NONE, Previous, Rare, Slot},
 };
 
 /// All agents and slots. Numbers of removed ones are used again.
@@ -15,6 +15,7 @@ pub(crate) struct Table {
     hasher: FixedState,
     agents: Vec<Agent>,
     free_agents: Vec<u32>,
+    rare: HashMap<u32, Rare>,
     agent_index: HashTable<u32>,
     slots: Vec<Slot>,
     free_slot: u32,
@@ -40,6 +41,7 @@ impl Table {
             hasher: FixedState::with_seed(seed),
             agents: Vec::new(),
             free_agents: Vec::new(),
+            rare: HashMap::new(),
             agent_index: HashTable::new(),
             slots: Vec::new(),
             free_slot: NONE,
@@ -56,6 +58,16 @@ impl Table {
 
     pub(crate) fn agent_mut(&mut self, number: u32) -> &mut Agent {
         &mut self.agents[number as usize]
+    }
+
+    /// What few agents have; of the others, nothing.
+    pub(crate) fn rare(&self, agent: u32) -> Rare {
+        if self.agent(agent).rare { self.rare.get(&agent).copied().unwrap_or_default() } else { Rare::default() }
+    }
+
+    pub(crate) fn rare_mut(&mut self, agent: u32) -> &mut Rare {
+        self.agent_mut(agent).rare = true;
+        self.rare.entry(agent).or_default()
     }
 
     pub(crate) fn slot(&self, number: u32) -> &Slot {
@@ -123,6 +135,7 @@ impl Table {
         assert!(agent.slots == 0, "an agent with slots is not removed");
         if let Ok(entry) = self.agent_index.find_entry(self.hasher.hash_one(agent.id.0), |other| *other == place) {
             entry.remove();
+            self.rare.remove(&place);
             self.free_agents.push(place);
         }
     }
@@ -263,21 +276,17 @@ mod tests {
             floor: Generation(1),
             floor_since: 0,
             audience: 0,
-            barrier: WallNs(0),
             first_slot: NONE,
             slots: 0,
-            slots_full: 0,
             changes_full: 0,
-            untold: 0,
-            slotless_since: 0,
             active: 0,
             witness: Witness::None,
-            witness_at: 0,
             listed: false,
             watched: false,
             dirty: false,
             missing: false,
             slotless: false,
+            rare: false,
         }
     }
 

@@ -23,9 +23,9 @@ impl Core {
             self.changes.push(Change::Slot { slot: SlotId(number), subject, at, what });
             return;
         }
-        let record = self.table.agent_mut(agent);
-        record.untold = record.untold.saturating_add(1);
-        if record.untold == 1 {
+        let rare = self.table.rare_mut(agent);
+        rare.untold = rare.untold.saturating_add(1);
+        if rare.untold == 1 {
             self.flapping.push_back(agent);
         }
     }
@@ -54,10 +54,9 @@ impl Core {
         while self.next_flapping() <= now.mono {
             let Some(agent) = self.flapping.pop_front() else { return };
             self.take_allowance(now.mono, agent);
-            let record = self.table.agent_mut(agent);
-            let untold = std::mem::take(&mut record.untold);
+            let untold = std::mem::take(&mut self.table.rare_mut(agent).untold);
             let what = AgentChange::Flapping(untold);
-            self.changes.push(Change::Agent { agent: record.id, at: now.mono, what });
+            self.changes.push(Change::Agent { agent: self.table.agent(agent).id, at: now.mono, what });
         }
     }
 

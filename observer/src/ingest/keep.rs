@@ -69,6 +69,9 @@ impl Keeper {
                 for saved in loaded.records {
                     core.restore(saved, loaded.same_boot);
                 }
+                if loaded.how == Start::Lost {
+                    core.may_have_accepted(loaded.horizon);
+                }
                 now = Clock::now();
                 core.start(now, loaded.how, loaded.blind_run);
             }

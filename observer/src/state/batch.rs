@@ -29,8 +29,7 @@ const BATCH_FULL: usize = 256 * 1024;
 /// No batch is longer: [`BATCH_FULL`] and one record more.
 const BATCH_MAX: usize = BATCH_FULL + 64 * 1024;
 
-/// A file is checked by so many threads at most, and by one more for so many batches at least.
-const WORKERS_MAX: usize = 4;
+/// A file is checked by one thread more for so many batches.
 const WORKER_MIN: usize = 64;
 
 /// What a file says of itself.
@@ -223,20 +222,28 @@ type Checked = Result<(usize, u32), String>;
 
 /// Checks every batch; where there are many, on several threads.
 fn check_all(bytes: &[u8], batches: &[Range<usize>]) -> Vec<Checked> {
-    let check = |part: &[Range<usize>]| part.iter().map(|batch| check(bytes, batch)).collect::<Vec<_>>();
-    let workers = thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
-    let share = batches.len().div_ceil(workers).max(WORKER_MIN);
-    thread::scope(|scope| {
-        let spawn = |part| thread::Builder::new().spawn_scoped(scope, move || check(part)).map_err(|_| part);
-        let working: Vec<_> = batches.chunks(share).map(spawn).collect();
-        let join = |worker: Result<thread::ScopedJoinHandle<'_, _>, _>| match worker.map(|worker| worker.join()) {
-            Ok(Ok(checked)) => checked,
-            Ok(Err(panic)) => std::panic::resume_unwind(panic),
-            // Without a thread it is done here.
-            Err(part) => check(part),
-        };
-        working.into_iter().flat_map(join).collect()
-    })
+    let workers = batches.len() / WORKER_MIN;
+    let workers = if workers > 1 { thread::available_parallelism().map_or(1, usize::from).min(workers) } else { 1 };
+    if workers == 1 {
+        return batches.iter().map(|batch| check(bytes, batch)).collect();
+    }
+    // In turn, one each: batches of slots, which come last, are longer than those of agents.
+    let part = |number| -> Vec<Checked> {
+        batches.iter().skip(number).step_by(workers).map(|batch| check(bytes, batch)).collect()
+    };
+    let mut parts: Vec<_> = thread::scope(|scope| {
+        let spawn = |number| thread::Builder::new().spawn_scoped(scope, move || part(number)).map_err(|_| number);
+        let working: Vec<_> = (0..workers).map(spawn).collect();
+        let join =
+            |worker: Result<thread::ScopedJoinHandle<'_, Vec<Checked>>, _>| match worker.map(|worker| worker.join()) {
+                Ok(Ok(checked)) => checked.into_iter(),
+                Ok(Err(panic)) => std::panic::resume_unwind(panic),
+                // Without a thread it is done here.
+                Err(number) => part(number).into_iter(),
+            };
+        working.into_iter().map(join).collect()
+    });
+    (0..batches.len()).filter_map(|place| parts.get_mut(place % workers)?.next()).collect()
 }
 
 fn check(bytes: &[u8], batch: &Range<usize>) -> Checked {

@@ -540,3 +540,24 @@ fn a_long_journal_is_made_short_by_a_snapshot() {
     assert!(matches!(loaded.how, Start::Crash { .. }), "{:?}", loaded.said);
     assert_eq!(Known::of(loaded.records), Known::of_core(&known));
 }
+
+/// So many batches are checked on several threads; nothing but speed may depend on that.
+#[test]
+fn many_batches_are_checked_as_few_are() {
+    let (mut bytes, mut sum, mut starts) = (Vec::new(), batch::Trailer::default(), Vec::new());
+    for number in 0..1000 {
+        starts.push(bytes.len());
+        let records = [slot(number, 1), agent(number, 2)];
+        let records = if number % 3 == 0 { &records[..] } else { &records[..1] };
+        batch::write(records, &mut bytes, |count, crc| sum.add(count, crc));
+    }
+    let whole = batch::scan(&bytes, 0);
+    assert_eq!((whole.sum, whole.good.len(), whole.end, whole.broken), (sum, 1000, bytes.len(), None));
+    bytes[starts[701] + 20] ^= 1;
+    bytes[starts[900] + 20] ^= 1;
+    let broken = batch::scan(&bytes, 0);
+    assert_eq!((broken.good.len(), broken.end), (998, starts[701]));
+    assert_eq!(broken.broken, Some(format!("a batch fails its checksum at byte {}", starts[701])));
+    assert_eq!(broken.good[700].start, starts[700] + 8);
+    assert_eq!(broken.good[701].start, starts[702] + 8, "in their order");
+}

@@ -158,6 +158,17 @@ fn lost_state_is_a_barrier_ahead_of_all_that_can_have_been_accepted() {
 }
 
 #[test]
+fn lost_state_with_a_known_horizon_is_not_opened_by_a_clock_set_back() {
+    let (pair, _) = everybody();
+    let mut next = crate::world::core(*pair.core.settings(), varta_core::Limits::default());
+    let now = pair.now();
+    let horizon = now.wall.after(3600 * SECOND);
+    next.may_have_accepted(horizon);
+    next.start(now, Start::Lost, 0);
+    assert_eq!(next.barrier(), horizon);
+}
+
+#[test]
 fn blindness_adds_up_over_restarts() {
     let (mut pair, _) = everybody();
     pair.restart(40 * SECOND, true, crash(40 * SECOND));
