@@ -21,7 +21,7 @@ pub(super) struct Report {
     /// The share of the two cores that others used before it began.
     pub(super) used_by_others: f64,
     pub(super) costs: Option<Vec<Cost>>,
-    pub(super) capacity: Option<Capacity>,
+    pub(super) capacity: Option<Vec<Capacity>>,
     pub(super) stalls: Option<Stalls>,
     pub(super) idle: Option<Idle>,
     pub(super) memory: Option<Growth>,
@@ -68,7 +68,7 @@ fn grouped(value: f64) -> String {
 impl Report {
     fn rows(&self) -> Vec<Row> {
         let mut rows: Vec<Row> = self.costs.iter().flatten().map(cost_row).collect();
-        rows.extend(self.capacity.iter().map(capacity_row));
+        rows.extend(self.capacity.iter().flatten().map(capacity_row));
         if let Some(stalls) = &self.stalls {
             let one_by_one = &stalls.one_after_another;
             let row = stalls_row("one after another", one_by_one);
@@ -129,7 +129,10 @@ fn capacity_row(capacity: &Capacity) -> Row {
     Row {
         bare: rate(&capacity.bare),
         ratio: format!("{:.2}", capacity.ratio),
-        ..Row::new("beats without loss, 1,000 agents".to_owned(), rate(&capacity.observer))
+        ..Row::new(
+            format!("beats without loss, {} agents", grouped(f64::from(capacity.agents))),
+            rate(&capacity.observer),
+        )
     }
 }
 
