@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{none, read};
+use crate::{none, read, walk};
 
 fn dependencies(manifest: &str) -> BTreeSet<String> {
     let table: toml::Table = read(manifest).parse().unwrap();
@@ -70,4 +70,18 @@ fn every_crate_takes_the_workspace_lints() {
         }
     }
     none(&offenders, "write [lints] workspace = true");
+}
+
+#[test]
+fn files_stay_small() {
+    const MOST: u64 = 200 * 1024;
+    let top = varta_tests::repository();
+    let mut offenders = Vec::new();
+    walk(&top, &mut |path| {
+        let size = path.metadata().unwrap().len();
+        if size > MOST {
+            offenders.push(format!("{} ({size} bytes)", path.strip_prefix(&top).unwrap().display()));
+        }
+    });
+    none(&offenders, "what a script can make again does not belong here");
 }
