@@ -150,11 +150,11 @@ class Observer:
         equal(status, 200, f"the answer to {path} ({text.strip()})")
         return json.loads(text)
 
-    def slots(self):
-        """Every slot by (agent, unit), read in pages of two."""
+    def slots(self, limit=2):
+        """Every slot by (agent, unit), read in pages of `limit`."""
         found, cursor = {}, 0
         while cursor is not None:
-            page = self.json(f"/api/v1/slots?limit=2&cursor={cursor}")
+            page = self.json(f"/api/v1/slots?limit={limit}&cursor={cursor}")
             for slot in page["slots"]:
                 found[slot["agent"], slot["unit"]] = slot
             cursor = page["next"]
