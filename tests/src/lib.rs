@@ -1,6 +1,9 @@
-//! Varta's tests of the whole: `tidy/` holds the repository's rules, `net/` the network namespaces script.
+//! Varta's tests of the whole: `tidy/` holds the repository's rules, `net/` the network namespaces script, `fuzz/` the
+//! targets and corpora whose bodies are in [`fuzz`].
 
 #![forbid(unsafe_code)]
+
+pub mod fuzz;
 
 use std::path::{Path, PathBuf};
 
