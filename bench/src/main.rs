@@ -17,8 +17,10 @@
 
 #![forbid(unsafe_code)]
 
+mod agents;
 mod bare;
 mod clock;
+mod flood;
 mod load;
 mod machine;
 mod metrics;
@@ -44,12 +46,18 @@ enum Verb {
     Spine(spine::SpineArgs),
     /// The limit by itself: receives and opens, and answers each line on standard input with its counts.
     Bare(bare::BareArgs),
+    /// What an attacker sends, bounded in time and count.
+    Flood(flood::FloodArgs),
+    /// Genuine agents in one process, to stand beside a flood.
+    Agents(agents::AgentsArgs),
 }
 
 fn main() -> ExitCode {
     let result = match Args::parse().verb {
         Verb::Spine(args) => spine::run(&args),
         Verb::Bare(args) => bare::run(&args),
+        Verb::Flood(args) => flood::run(&args),
+        Verb::Agents(args) => agents::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,6 +6,7 @@ down at the end together with whatever still runs in it.
 
 import contextlib
 import ctypes
+import json
 import os
 import signal
 import subprocess
@@ -111,8 +112,21 @@ class Net:
             ip("-n", self.namespace("hub"), "link", "set", f"port-{host}", "type", "bridge_slave",
                "isolated", "on" if parted else "off")
 
+    def only_to_observer(self, only=True):
+        """Lets the hub repeat to the observer's port alone: what the others would drop anyway costs them nothing."""
+        for host in NUMBERS:
+            if host != "observer":
+                ip("-n", self.namespace("hub"), "link", "set", f"port-{host}", "type", "bridge_slave",
+                   "flood", "off" if only else "on")
+
+    def sent_packets(self, host):
+        """Packets that a host has put on its cable, of any kind."""
+        shown = json.loads(ip("-n", self.namespace(host), "-s", "-j", "link", "show", "eth0"))
+        return shown[0]["stats64"]["tx"]["packets"]
+
     def mend(self):
         """Undoes every cut."""
+        self.only_to_observer(False)
         for host in NUMBERS:
             self.plug_cable(host)
             self.interface_up(host)

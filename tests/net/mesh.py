@@ -42,6 +42,14 @@ class Keys:
         self._run("agent", "issue", agent, "--audience", audience, *labels, "-o", file)
         return file
 
+    def fleet(self, agents, name="fleet"):
+        """A folder with a key file for each of `agents`, which are issued if they are not there yet."""
+        folder = self.directory / f"{name}-{len(agents)}"
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700)
+            self._run("agent", "issue", *agents, "--audience", "obs-1", "-o", folder)
+        return folder
+
     def write_roster(self, file):
         self._run("roster", "-o", file)
 
@@ -87,8 +95,9 @@ class Program:
 class Mesh:
     """One scenario's part of the world; all of it ends with the scenario."""
 
-    def __init__(self, net, varta, keys, directory):
-        self.net, self.varta, self.keys, self.directory = net, varta, keys, directory
+    def __init__(self, net, programs, keys, directory):
+        self.net, self.keys, self.directory = net, keys, directory
+        self.varta, self.bench, self.flood_seconds = programs
         directory.mkdir(mode=0o700)
         self._taps = []
         self._observers = []

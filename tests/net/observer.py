@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import re
 import signal
 import subprocess
@@ -78,6 +79,8 @@ class Observer:
         self.log_file = directory / "observer.log"
         self.events = []
         self.process = None
+        # What the observer finds in its environment besides.
+        self.environment = {}
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -94,7 +97,8 @@ class Observer:
     def spawn(self):
         with self.net.inside("observer"), self.log_file.open("ab") as log:
             argv = [self.varta, "watch", "--config", str(self.config)]
-            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            env={**os.environ, **self.environment})
 
     def _answers(self):
         if self.process.poll() is not None:
@@ -146,11 +150,11 @@ class Observer:
         equal(status, 200, f"the answer to {path} ({text.strip()})")
         return json.loads(text)
 
-    def slots(self):
-        """Every slot by (agent, unit), read in pages of two."""
+    def slots(self, limit=2):
+        """Every slot by (agent, unit), read in pages of `limit`."""
         found, cursor = {}, 0
         while cursor is not None:
-            page = self.json(f"/api/v1/slots?limit=2&cursor={cursor}")
+            page = self.json(f"/api/v1/slots?limit={limit}&cursor={cursor}")
             for slot in page["slots"]:
                 found[slot["agent"], slot["unit"]] = slot
             cursor = page["next"]
@@ -202,6 +206,7 @@ class Observer:
                     event = json.loads(line[5:])
                     # What was lost before the first event of all has no kind.
                     if "kind" in event:
+                        event["heard"] = time.time()
                         self.events.append(event)
         except (OSError, http.client.HTTPException, ValueError):
             # The observer is gone; a new one is followed anew.
@@ -272,10 +277,14 @@ class Observer:
 
     def sent_datagrams(self):
         """UDP datagrams that the host has sent, by its kernel's count."""
+        return self.kernel_counts("Udp")["OutDatagrams"]
+
+    def kernel_counts(self, protocol):
+        """What the host's kernel has counted of a protocol."""
         with self.net.inside("observer"):
             with open("/proc/thread-self/net/snmp", encoding="ascii") as file:
-                names, values = (line.split() for line in file if line.startswith("Udp:"))
-        return int(values[names.index("OutDatagrams")])
+                names, values = (line.split()[1:] for line in file if line.startswith(f"{protocol}:"))
+        return dict(zip(names, map(int, values)))
 
 
 def _fits(found, wanted):

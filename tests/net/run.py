@@ -9,6 +9,7 @@ import argparse
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +24,7 @@ import attacks
 import bad_input
 import clocks
 import fleet
+import floods
 import reloads
 import restarts
 from hosts import Net
@@ -32,11 +34,14 @@ from waiting import Failed
 SCENARIOS = [
     fleet.alive, fleet.endings, fleet.paused, fleet.cable, attacks.attacker, attacks.withheld, restarts.crash,
     restarts.clean_stop, clocks.stepped_clock, reloads.reload, bad_input.refused_starts, bad_input.corrupt_state,
-    bad_input.full_disk,
+    bad_input.full_disk, *floods.SCENARIOS,
 ]
 TOOLS = ("ip", "mount", "umount", "prometheus", "promtool", "faketime")
 # Far more than all of it takes: a script that hangs must end, and clean up.
 LIMIT = 900
+# A flood in the ordinary run, seconds, and what each takes besides.
+SHORT_FLOOD = 5
+BESIDE_A_FLOOD = 120
 
 
 class GivenUp(BaseException):
@@ -51,6 +56,9 @@ def arguments():
     names = [name_of(scenario) for scenario in SCENARIOS]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--varta", type=Path, help="the program under test")
+    parser.add_argument("--bench", type=Path, help="varta-bench; without it, it is built beside the program under test")
+    parser.add_argument("--floods", action="store_true", help="run the floods only")
+    parser.add_argument("--seconds", type=int, default=SHORT_FLOOD, help="how long each flood lasts (5 to 600)")
     parser.add_argument("--only", action="append", choices=names, help="run this scenario only (may be repeated)")
     parser.add_argument("--list", action="store_true", help="list the scenarios")
     parser.add_argument("--keep", action="store_true", help="keep the logs of scenarios that passed too")
@@ -58,6 +66,8 @@ def arguments():
     if not given.list:
         if given.varta is None or not os.access(given.varta, os.X_OK):
             parser.error("--varta must name the program under test")
+        if not 5 <= given.seconds <= 600:
+            parser.error("--seconds must be 5 to 600")
         if os.geteuid() != 0:
             parser.error("namespaces need root")
         missing = [tool for tool in TOOLS if shutil.which(tool) is None]
@@ -66,14 +76,28 @@ def arguments():
     return given
 
 
+def wanted_of(given):
+    wanted = floods.SCENARIOS if given.floods else SCENARIOS
+    return [scenario for scenario in wanted if not given.only or name_of(scenario) in given.only]
+
+
+def built_bench(varta):
+    """Builds varta-bench beside `varta`, with the same profile."""
+    profile = "release" if varta.parent.name == "release" else "dev"
+    manifest = Path(__file__).resolve().parents[2] / "Cargo.toml"
+    subprocess.run(["cargo", "build", "--locked", "--quiet", "--package", "varta-bench", "--profile", profile,
+                    "--manifest-path", manifest, "--target-dir", varta.parents[1]], check=True, stdin=subprocess.DEVNULL)
+    return varta.parent / "varta-bench"
+
+
 def give_up(_number, _frame):
-    raise GivenUp(f"the scenarios took longer than {LIMIT} s, or were interrupted")
+    raise GivenUp("the scenarios took far longer than they should, or were interrupted")
 
 
-def try_one(scenario, net, varta, keys, directory):
+def try_one(scenario, net, programs, keys, directory):
     """Runs a scenario and says how it went."""
     name, start = name_of(scenario), time.monotonic()
-    mesh = Mesh(net, varta, keys, directory / name)
+    mesh = Mesh(net, programs, keys, directory / name)
     try:
         said, passed = scenario(mesh), True
         mesh.assert_observers_well()
@@ -90,13 +114,13 @@ def try_one(scenario, net, varta, keys, directory):
     return passed
 
 
-def run_all(scenarios, varta, directory):
+def run_all(scenarios, programs, directory):
     net = Net()
     try:
         net.build()
-        keys = Keys(varta, directory / "keys")
+        keys = Keys(programs[0], directory / "keys")
         for scenario in scenarios:
-            yield try_one(scenario, net, varta, keys, directory)
+            yield try_one(scenario, net, programs, keys, directory)
     finally:
         net.tear_down()
 
@@ -108,15 +132,19 @@ def main():
         return 0
     for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, give_up)
-    signal.alarm(LIMIT)
-    wanted = [scenario for scenario in SCENARIOS if not given.only or name_of(scenario) in given.only]
+    varta, wanted = given.varta.resolve(), wanted_of(given)
+    flooding = sum(scenario in floods.SCENARIOS for scenario in wanted)
+    bench = (given.bench.resolve() if given.bench else built_bench(varta)) if flooding else None
+    signal.alarm(LIMIT + flooding * (given.seconds + BESIDE_A_FLOOD))
     directory = Path(tempfile.mkdtemp(prefix="varta-net-"))
     passed = 0
     try:
-        for well in run_all(wanted, str(given.varta.resolve()), directory):
+        for well in run_all(wanted, (str(varta), str(bench), given.seconds), directory):
             passed += well
     except (GivenUp, Failed, OSError) as why:
         print(f"FAIL {why}", flush=True)
+    if floods.rows:
+        print(floods.table(), flush=True)
     failed = len(wanted) - passed
     if failed or given.keep:
         print(f"logs are kept in {directory}")

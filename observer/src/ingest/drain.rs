@@ -171,7 +171,7 @@ impl Ingest {
     /// Ends a drain: what the kernel dropped, and up to which instant everything that arrived was read.
     fn seen(&mut self, now: Now) -> Now {
         let rise = self.inlets.iter().map(|inlet| inlet.rise).sum();
-        let lost = self.kernel_drops.lost(rise);
+        let lost = self.kernel_drops.lost(now.mono, rise);
         if rise > 0 {
             let mut left = lost;
             for inlet in &mut self.inlets {

@@ -1,11 +1,20 @@
 //! What the kernel dropped before it could be read.
 //!
 //! SO_RXQ_OVFL also counts what a socket filter of our own refuses, and the system-wide counters also count the drops of
-//! other sockets: lost is the smaller rise of the two. The second is read only when the first rose.
+//! other sockets: lost is the smaller rise of the two.
+//!
+//! They do not rise at once. A datagram carries SO_RXQ_OVFL as it was when it was queued, so the system-wide counters are
+//! ahead by whatever was dropped while the queue was read, and what they have risen by is kept until the other one tells
+//! of it, for a second or two.
 
 use std::{fs::File, io, os::unix::fs::FileExt as _};
 
 use nix::sys::socket::AddressFamily;
+use varta_core::{MonoNs, SECOND};
+
+/// Drops of this age, or at most twice it, are no longer matched with a rise of SO_RXQ_OVFL. The counters are read as
+/// often at least, whenever the loop turns.
+const KEPT: u64 = SECOND;
 
 /// The system-wide counters of one address family.
 struct Source {
@@ -19,6 +28,40 @@ pub(crate) struct KernelDrops {
     text: Vec<u8>,
     /// The counters' sum when they were last read; `None` where they cannot be.
     known: Option<u64>,
+    untold: Untold,
+}
+
+/// What the system-wide counters have risen by, and SO_RXQ_OVFL not yet.
+#[derive(Default)]
+struct Untold {
+    recent: u64,
+    older: u64,
+    /// Since when what is recent is counted.
+    since: MonoNs,
+}
+
+impl Untold {
+    /// Forgets what is too old. Says whether `recent` begins anew.
+    fn age(&mut self, now: MonoNs) -> bool {
+        let age = now.since(self.since);
+        if age < KEPT {
+            return false;
+        }
+        self.older = if age < 2 * KEPT { self.recent } else { 0 };
+        (self.recent, self.since) = (0, now);
+        true
+    }
+
+    /// SO_RXQ_OVFL rose by `rise`: how much of it the system-wide counters know of.
+    fn tell(&mut self, rise: u64) -> u64 {
+        let mut left = rise;
+        for untold in [&mut self.older, &mut self.recent] {
+            let part = left.min(*untold);
+            *untold -= part;
+            left -= part;
+        }
+        rise - left
+    }
 }
 
 impl KernelDrops {
@@ -33,22 +76,28 @@ impl KernelDrops {
         };
         let sources = families.iter().map(open).collect();
         let mut drops = match sources {
-            Ok(sources) => Self { sources, text: vec![0; 64 << 10], known: None },
-            Err::<Vec<_>, io::Error>(_) => Self { sources: Vec::new(), text: Vec::new(), known: None },
+            Ok(sources) => Self { sources, text: vec![0; 64 << 10], known: None, untold: Untold::default() },
+            Err::<Vec<_>, io::Error>(_) => {
+                Self { sources: Vec::new(), text: Vec::new(), known: None, untold: Untold::default() }
+            }
         };
         drops.known = drops.read();
         drops
     }
 
     /// How many datagrams were lost, when SO_RXQ_OVFL rose by `rise` in all.
-    pub(crate) fn lost(&mut self, rise: u64) -> u64 {
-        if rise == 0 {
+    pub(crate) fn lost(&mut self, now: MonoNs, rise: u64) -> u64 {
+        let aged = self.untold.age(now);
+        if rise == 0 && !aged {
             return 0;
         }
         let before = self.known;
         self.known = self.read();
         match (before, self.known) {
-            (Some(before), Some(after)) => rise.min(after.saturating_sub(before)),
+            (Some(before), Some(after)) => {
+                self.untold.recent += after.saturating_sub(before);
+                self.untold.tell(rise)
+            }
             // Without the second opinion the first one stands.
             _ => rise,
         }
@@ -148,8 +197,38 @@ UdpLite: 0 0 0 0 9 0 0 0 9
         let mut drops = KernelDrops::open(&[AddressFamily::Inet]);
         assert!(drops.known.is_some());
         drops.known = Some(u64::MAX);
-        assert_eq!(drops.lost(5), 0, "nothing rose system-wide");
-        let mut blind = KernelDrops { sources: Vec::new(), text: Vec::new(), known: None };
-        assert_eq!(blind.lost(5), 5);
+        assert_eq!(drops.lost(MonoNs(SECOND), 5), 0, "nothing rose system-wide");
+        let mut blind = KernelDrops { sources: Vec::new(), known: None, text: Vec::new(), untold: Untold::default() };
+        assert_eq!(blind.lost(MonoNs(SECOND), 5), 5);
+    }
+
+    #[test]
+    fn drops_that_the_socket_tells_of_later_are_not_forgotten() {
+        let mut untold = Untold::default();
+        // Turn by turn the system is a queue's length ahead.
+        untold.age(MonoNs(10 * SECOND));
+        untold.recent += 1_500;
+        assert_eq!(untold.tell(1_000), 1_000);
+        untold.age(MonoNs(10 * SECOND + KEPT / 2));
+        untold.recent += 100;
+        assert_eq!(untold.tell(600), 600);
+        assert_eq!(untold.tell(7), 0, "a filter's own refusals");
+    }
+
+    #[test]
+    fn drops_of_other_sockets_are_matched_with_nothing_after_a_while() {
+        let at = |part: u64| MonoNs(10 * SECOND + KEPT * part / 4);
+        let mut untold = Untold::default();
+        assert!(untold.age(at(0)));
+        untold.recent = 40;
+        assert!(!untold.age(at(3)));
+        assert!(untold.age(at(5)));
+        assert_eq!(untold.tell(10), 10);
+        assert!(!untold.age(at(8)));
+        assert!(untold.age(at(10)));
+        assert_eq!(untold.tell(10), 0);
+        untold.recent = 40;
+        assert!(untold.age(at(30)));
+        assert_eq!(untold.tell(10), 0, "nobody looked for far longer");
     }
 }
