@@ -9,13 +9,16 @@ use tokio::sync::oneshot;
 use varta_core::{Audience, Cause, Counters, Roster, Settings, Verdict};
 use varta_vlp::{AgentId, UnitId};
 
-use crate::{export::tsv::Export, row::Row};
+use crate::{export::tsv::Export, row::Row, sample::Samples};
 
 /// Most questions waiting for the ingest thread; a further one is refused as [`Unanswered::Busy`].
 const WAITING: usize = 64;
 
 /// Most rows of one [`Page`]: what can be read out without holding datagrams up for more than 2 ms.
 pub const PAGE_ROWS: u32 = 1000;
+
+/// Most places that one [`SamplePage`] looks at: plain copies, read out in some hundred microseconds.
+pub const SAMPLE_ROWS: u32 = 1000;
 
 /// Which slot is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +36,15 @@ pub struct Selector {
 pub struct Page {
     /// Its rows.
     pub rows: Vec<Row>,
+    /// Where to go on, or `None` at the end.
+    pub next: Option<u64>,
+}
+
+/// A part of what a scrape reads.
+#[derive(Debug)]
+pub struct SamplePage {
+    /// Its samples.
+    pub samples: Samples,
     /// Where to go on, or `None` at the end.
     pub next: Option<u64>,
 }
@@ -106,6 +118,17 @@ pub enum Command {
         /// Where the answer goes.
         reply: oneshot::Sender<Page>,
     },
+    /// Samples from a cursor on.
+    Samples {
+        /// 0, or what the page before said.
+        cursor: u64,
+        /// At most [`SAMPLE_ROWS`] places are looked at.
+        limit: u32,
+        /// Whether slots that are up are among them.
+        up: bool,
+        /// Where the answer goes.
+        reply: oneshot::Sender<SamplePage>,
+    },
     /// One row.
     Slot {
         /// Which.
@@ -174,6 +197,14 @@ impl Handle {
     /// [`Unanswered`].
     pub async fn page(&self, cursor: u64, limit: u32) -> Result<Page, Unanswered> {
         self.ask(|reply| Command::Page { cursor, limit: limit.min(PAGE_ROWS), reply }).await
+    }
+
+    /// Samples from `cursor` on; those of slots that are up only where `up` says so.
+    ///
+    /// # Errors
+    /// [`Unanswered`].
+    pub async fn samples(&self, cursor: u64, up: bool) -> Result<SamplePage, Unanswered> {
+        self.ask(|reply| Command::Samples { cursor, limit: SAMPLE_ROWS, up, reply }).await
     }
 
     /// One row, or `None` if there is no such slot.

@@ -11,6 +11,7 @@ pub mod journal;
 pub mod logging;
 pub mod row;
 pub mod run;
+pub mod sample;
 pub mod state;
 
 mod clock;

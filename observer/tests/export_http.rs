@@ -294,6 +294,15 @@ fn one_scrape_adds_up() {
 }
 
 #[test]
+fn a_scrape_is_read_out_in_bounded_steps() {
+    let server = Server::of(large_world(2_345));
+    let text = server.get("/metrics").body;
+    assert_eq!(text.lines().filter(|line| line.starts_with("varta_beats_total{")).count(), 2_345);
+    // The answering side refuses a step of more places than one may look at.
+    assert_eq!(server.ingest.world().steps, 3);
+}
+
+#[test]
 fn which_slots_have_series_can_be_changed() {
     let mut world = large_world(2_100);
     accepted(world.beat(Says { status: Status::Critical, ..Says::default() }));

@@ -1,11 +1,12 @@
-//! The series per slot, written straight from its row: the `prometheus` crate costs 20 times as much for each.
+//! The series per slot, written straight from its sample: the `prometheus` crate costs 20 times as much for each.
 
-use std::{collections::HashSet, hash::BuildHasher as _};
+use std::{collections::HashSet, hash::BuildHasher as _, io::Write as _};
 
 use varta_config::PerAgent;
-use varta_core::Verdict;
+use varta_core::{MILLI, Verdict};
+use varta_vlp::{Status, UnitId};
 
-use crate::row::Row;
+use crate::sample::{Sample, Samples};
 
 const FAMILIES: [(&str, &str, &str); 4] = [
     ("varta_beats_total", "counter", "Beats accepted from the slot."),
@@ -39,21 +40,37 @@ impl Series {
         self.scope != PerAgent::None
     }
 
-    /// Adds the series of each row.
-    pub fn add(&mut self, rows: &[Row]) {
-        for row in rows {
-            if self.scope == PerAgent::All || row.verdict != Verdict::Up.name() {
-                self.add_row(row);
+    /// Whether rows of slots that are up are wanted.
+    #[must_use]
+    pub fn wants_up(&self) -> bool {
+        self.scope == PerAgent::All
+    }
+
+    /// Adds the series of each sample that is wanted.
+    pub fn add(&mut self, samples: &Samples) {
+        for (row, agent, unit) in samples.iter() {
+            if self.wants_up() || row.verdict != Verdict::Up {
+                self.add_row(row, agent, unit);
             }
         }
     }
 
-    fn add_row(&mut self, row: &Row) {
+    fn add_row(&mut self, row: &Sample, agent: Option<&str>, unit: Option<&str>) {
         self.labels.clear();
-        label(&mut self.labels, b"{agent=\"", &row.agent);
-        label(&mut self.labels, b"\",unit=\"", &row.unit);
+        self.labels.extend_from_slice(b"{agent=\"");
+        // Writing to memory does not fail.
+        let _ = match agent {
+            Some(name) => label(&mut self.labels, name),
+            None => write!(self.labels, "{}", row.agent),
+        };
+        self.labels.extend_from_slice(b"\",unit=\"");
+        let _ = match unit {
+            _ if row.unit == UnitId::NONE => Ok(()),
+            Some(name) => label(&mut self.labels, name),
+            None => write!(self.labels, "{}", row.unit),
+        };
         self.labels.extend_from_slice(b"\",pid=\"");
-        if row.unit.is_empty() && row.pid != 0 {
+        if row.unit == UnitId::NONE && row.pid != 0 {
             decimal(&mut self.labels, row.pid.into());
         }
         self.labels.extend_from_slice(b"\"} ");
@@ -64,7 +81,7 @@ impl Series {
         sample(beats, FAMILIES[0].0, &self.labels, |out| decimal(out, row.beats));
         sample(stalls, FAMILIES[1].0, &self.labels, |out| decimal(out, row.stalls.into()));
         // Who was never heard has said nothing.
-        let Some(age_ms) = row.last_beat_age_ms else { return };
+        let Some(age_ms) = row.last_beat_age.map(|age| age / MILLI) else { return };
         sample(status, FAMILIES[2].0, &self.labels, |out| out.push(status_digit(row)));
         sample(age, FAMILIES[3].0, &self.labels, |out| {
             decimal(out, age_ms / 1000);
@@ -82,11 +99,11 @@ impl Series {
     }
 }
 
-fn status_digit(row: &Row) -> u8 {
+fn status_digit(row: &Sample) -> u8 {
     match row.status {
-        _ if row.verdict == Verdict::Stalled.name() => b'3',
-        "ok" => b'0',
-        "degraded" => b'1',
+        _ if row.verdict == Verdict::Stalled => b'3',
+        Status::Ok => b'0',
+        Status::Degraded => b'1',
         _ => b'2',
     }
 }
@@ -98,9 +115,8 @@ fn sample(out: &mut Vec<u8>, name: &str, labels: &[u8], value: impl FnOnce(&mut 
     out.push(b'\n');
 }
 
-/// `before` and then `value` as a label's value.
-fn label(out: &mut Vec<u8>, before: &[u8], value: &str) {
-    out.extend_from_slice(before);
+/// `value` as a label's value.
+fn label(out: &mut Vec<u8>, value: &str) -> std::io::Result<()> {
     for byte in value.bytes() {
         match byte {
             b'\\' => out.extend_from_slice(b"\\\\"),
@@ -109,6 +125,7 @@ fn label(out: &mut Vec<u8>, before: &[u8], value: &str) {
             other => out.push(other),
         }
     }
+    Ok(())
 }
 
 const fn digit(value: u64) -> u8 {
@@ -131,40 +148,57 @@ fn decimal(out: &mut Vec<u8>, mut value: u64) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use varta_vlp::AgentId;
 
     use super::*;
 
-    fn row(agent: &str, unit: &str, pid: u32) -> Row {
-        Row {
-            agent: agent.to_owned(),
-            unit: unit.to_owned(),
+    type Row<'a> = (Sample, &'a str, &'a str);
+
+    fn row<'a>(agent: &'a str, unit: &'a str, pid: u32) -> Row<'a> {
+        let sample = Sample {
+            agent: AgentId(0xa9),
+            unit: if unit.is_empty() { UnitId::NONE } else { UnitId(0x17) },
             pid,
-            verdict: "up",
-            status: "ok",
-            payload: 0,
-            origin: "NetworkVerified",
-            last_beat_age_ms: Some(1_050),
-            session: "0".to_owned(),
-            restarts: 0,
-            labels: BTreeMap::new(),
-            why: String::new(),
+            verdict: Verdict::Up,
+            status: Status::Ok,
+            last_beat_age: Some(1_050 * MILLI + 999_999),
             beats: 12,
             stalls: 1,
-            lag_us: 0,
-        }
+        };
+        (sample, agent, unit)
     }
 
-    fn text(scope: PerAgent, rows: &[Row]) -> String {
+    fn text(scope: PerAgent, rows: &[Row<'_>]) -> String {
         let mut series = Series::new(scope);
-        rows.chunks(2).for_each(|page| series.add(page));
+        for page in rows.chunks(2) {
+            let mut samples = Samples::default();
+            page.iter().for_each(|(sample, agent, unit)| samples.push(*sample, Some(*agent), Some(*unit)));
+            series.add(&samples);
+        }
         String::from_utf8(series.finish().flatten().collect()).unwrap()
     }
 
     #[test]
+    fn what_has_no_name_is_told_by_its_id() {
+        let (sample, ..) = row("", "unknown", 7);
+        let mut samples = Samples::default();
+        samples.push(sample, None, None);
+        let mut series = Series::new(PerAgent::All);
+        series.add(&samples);
+        let text = String::from_utf8(series.finish().flatten().collect()).unwrap();
+        assert!(
+            text.contains("varta_beats_total{agent=\"00000000000000a9\",unit=\"00000017\",pid=\"\"} 12\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn every_family_is_one_group_with_help_and_type() {
-        let stalled = Row { verdict: "stalled", status: "degraded", ..row("web-1", "", 4242) };
-        let missing = Row { verdict: "missing", last_beat_age_ms: None, beats: 0, stalls: 0, ..row("db-1", "", 0) };
+        let mut stalled = row("web-1", "", 4242);
+        (stalled.0.verdict, stalled.0.status) = (Verdict::Stalled, Status::Degraded);
+        let mut missing = row("db-1", "", 0);
+        let absent = Sample { verdict: Verdict::Missing, last_beat_age: None, beats: 0, stalls: 0, ..missing.0 };
+        missing.0 = absent;
         let rows = [row("web-1", "api", 7), stalled, missing];
         let expected = "\
 # HELP varta_beats_total Beats accepted from the slot.

@@ -2,10 +2,11 @@
 
 use super::Ingest;
 use crate::{
-    command::{Command, PAGE_ROWS, Page, Reload, Selector, ShellCounters, Snapshot},
+    command::{Command, PAGE_ROWS, Page, Reload, SAMPLE_ROWS, SamplePage, Selector, ShellCounters, Snapshot},
     row::Row,
+    sample::Samples,
 };
-use varta_core::{Cursor, Now, SlotView};
+use varta_core::{Cursor, Now, SlotView, Verdict};
 
 /// Commands of one turn.
 const COMMANDS: usize = 4;
@@ -34,6 +35,10 @@ impl Ingest {
                     drop(reply.send(self.page(now, cursor, limit)));
                     return Asked::More;
                 }
+                Command::Samples { cursor, limit, up, reply } => {
+                    drop(reply.send(self.samples(now, cursor, limit, up)));
+                    return Asked::More;
+                }
                 Command::Slot { selector, reply } => drop(reply.send(self.row(now, selector))),
                 Command::Snapshot { reply } => drop(reply.send(self.snapshot())),
                 Command::Reload(reload) => {
@@ -51,6 +56,17 @@ impl Ingest {
         let read = |view: SlotView<'_>| rows.push(Row::new(&self.core, now, &view));
         let next = self.core.page(now, Cursor(cursor), limit.clamp(1, PAGE_ROWS), read);
         Page { rows, next: next.map(|cursor| cursor.0) }
+    }
+
+    fn samples(&self, now: Now, cursor: u64, limit: u32, up: bool) -> SamplePage {
+        let limit = limit.clamp(1, SAMPLE_ROWS);
+        let mut samples = Samples::with_capacity(if up { limit as usize } else { 0 });
+        let next = self.core.page(now, Cursor(cursor), limit, |view| {
+            if up || view.verdict != Verdict::Up {
+                samples.add(&view);
+            }
+        });
+        SamplePage { samples, next: next.map(|cursor| cursor.0) }
     }
 
     fn row(&self, now: Now, selector: Selector) -> Option<Row> {

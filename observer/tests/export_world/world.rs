@@ -8,7 +8,7 @@ use std::{
 
 use varta_core::{
     Audience, Change, Core, Cursor, Limits, MILLI, MonoNs, Now, Origin, Outcome, Roster, RosterEntry, SECOND, Settings,
-    Start, WallNs,
+    Start, Verdict, WallNs,
 };
 use varta_vlp::{
     Frame, Generation, Status, UnitId,
@@ -17,9 +17,10 @@ use varta_vlp::{
     sealed::{ANNOUNCE_MAX_LEN, Body, Flags, Header, Kind, METADATA_MAX_LEN, Metadata},
 };
 use varta_watch::{
-    command::{Command, Handle, Page, ShellCounters, Snapshot, channel},
+    command::{Command, Handle, Page, SAMPLE_ROWS, SamplePage, ShellCounters, Snapshot, channel},
     journal::Journal,
     row::Row,
+    sample::Samples,
 };
 
 /// 2026-01-01T00:00:00Z.
@@ -30,6 +31,8 @@ pub(crate) struct World {
     pub(crate) now: Now,
     pub(crate) shell: ShellCounters,
     pub(crate) journal: Option<Journal>,
+    /// Pages of samples that were answered.
+    pub(crate) steps: u32,
     secret: AudienceSecret,
     counter: u64,
 }
@@ -76,7 +79,7 @@ impl World {
         core.start(START, Start::First, 0);
         // The first frames are to be newer than the barrier of the start.
         let now = Now { mono: START.mono.after(MILLI), wall: START.wall.after(MILLI) };
-        Self { core, now, shell: ShellCounters::default(), journal: None, secret: secret(), counter: 0 }
+        Self { core, now, shell: ShellCounters::default(), journal: None, steps: 0, secret: secret(), counter: 0 }
     }
 
     pub(crate) fn roster(&mut self, names: &[&str]) {
@@ -155,7 +158,7 @@ impl World {
         }
     }
 
-    fn answer(&self, command: Command) -> bool {
+    fn answer(&mut self, command: Command) -> bool {
         match command {
             Command::Page { cursor, limit, reply } => {
                 let mut rows = Vec::new();
@@ -163,6 +166,17 @@ impl World {
                     rows.push(Row::new(&self.core, self.now, &view));
                 });
                 let _ = reply.send(Page { rows, next: next.map(|next| next.0) });
+            }
+            Command::Samples { cursor, limit, up, reply } => {
+                assert!((1..=SAMPLE_ROWS).contains(&limit), "a step is bounded");
+                let mut samples = Samples::default();
+                let next = self.core.page(self.now, Cursor(cursor), limit, |view| {
+                    if up || view.verdict != Verdict::Up {
+                        samples.add(&view);
+                    }
+                });
+                self.steps += 1;
+                let _ = reply.send(SamplePage { samples, next: next.map(|next| next.0) });
             }
             Command::Slot { selector, reply } => {
                 let slot = self.core.find(selector.agent, selector.unit, selector.pid);

@@ -14,10 +14,7 @@ use super::{
     App,
     failure::{Failure, answer},
 };
-use crate::{
-    command::PAGE_ROWS,
-    export::{metrics as fixed, series::Series},
-};
+use crate::export::{metrics as fixed, series::Series};
 
 pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Failure> {
     let inner = &*app.0;
@@ -29,8 +26,8 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Failure>
     let mut series = Series::new(app.per_agent());
     let mut cursor = series.wants_rows().then_some(0);
     while let Some(at) = cursor {
-        let page = answer(inner.handle.page(at, PAGE_ROWS)).await?;
-        series.add(&page.rows);
+        let page = answer(inner.handle.samples(at, series.wants_up())).await?;
+        series.add(&page.samples);
         cursor = page.next;
     }
     let parts = std::iter::once(text).chain(series.finish()).filter(|part| !part.is_empty());
