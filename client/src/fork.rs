@@ -11,7 +11,9 @@ use std::{
     sync::atomic::{AtomicPtr, AtomicU64, Ordering},
 };
 
-use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+#[cfg(not(miri))]
+use nix::sys::mman::{MmapAdvise, madvise};
 
 /// The most handles that one process may hold open, times their audiences.
 pub(crate) const CLAIMS: usize = 2047;
@@ -54,8 +56,7 @@ pub(crate) fn wiped() -> io::Result<&'static Wiped> {
     // SAFETY: a new private mapping at an address of the kernel's choice touches no memory that is in use.
     let fresh =
         unsafe { mmap_anonymous(None, LENGTH, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_PRIVATE)? };
-    // SAFETY: the range is the mapping just made; the advice changes what a child sees of it, nothing here.
-    if let Err(errno) = unsafe { madvise(fresh, LENGTH.get(), MmapAdvise::MADV_WIPEONFORK) } {
+    if let Err(errno) = wipe_on_fork(fresh) {
         discard(fresh);
         return Err(errno.into());
     }
@@ -68,6 +69,20 @@ pub(crate) fn wiped() -> io::Result<&'static Wiped> {
             Ok(unsafe { &*other })
         }
     }
+}
+
+/// Has the kernel wipe the mapping in a child.
+#[cfg(not(miri))]
+fn wipe_on_fork(fresh: NonNull<std::ffi::c_void>) -> nix::Result<()> {
+    // SAFETY: the range is the mapping that the caller just made; the advice changes what a child sees of it, nothing
+    // here.
+    unsafe { madvise(fresh, LENGTH.get(), MmapAdvise::MADV_WIPEONFORK) }
+}
+
+/// Miri has neither the advice nor a fork; all else in this file it can judge.
+#[cfg(miri)]
+const fn wipe_on_fork(_: NonNull<std::ffi::c_void>) -> nix::Result<()> {
+    Ok(())
 }
 
 /// Unmaps what was never published.

@@ -65,7 +65,7 @@ impl Core {
 
     pub(crate) fn blind_for(&mut self, cause: Cause, ns: u64) {
         if let Some(sum) = self.counters.blind_ns.get_mut(cause as usize) {
-            *sum += ns;
+            *sum = sum.saturating_add(ns);
         }
     }
 

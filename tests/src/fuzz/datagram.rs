@@ -8,19 +8,19 @@
 mod oracle;
 mod sender;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use varta_core::{
     Core, Datagram, Limits, MILLI, MonoNs, Now, Origin, Outcome, Reject, Roster, RosterEntry, SECOND, Saved, Settings,
     Start, WallNs,
 };
-use varta_vlp::{Generation, open};
+use varta_vlp::{AgentId, Generation, UnitId, open};
 
 use super::{
     input::Input,
     watch::{assert_kept, assert_sane, core, saved, turn},
 };
-use oracle::Sealed;
+use oracle::{Legal, Sealed};
 use sender::{AGENTS, Sender};
 
 /// The observer's clocks at the start of a case.
@@ -42,9 +42,30 @@ struct World {
     senders: Vec<Sender>,
     sent: Vec<Sealed>,
     accepted: HashSet<Vec<u8>>,
+    /// The largest accepted counter of each session: agent, unit or pid, and the session's start.
+    counters: HashMap<(u64, u32, u32, u64), u64>,
     received: u64,
     /// Agents taken back at the last start: the disk may still hold some that were forgotten.
     restored: usize,
+}
+
+/// Reasons of steps 1 to 7.
+fn before_opening(reject: Reject) -> bool {
+    matches!(
+        reject,
+        Reject::BadLength
+            | Reject::BadMagic
+            | Reject::BadVersion
+            | Reject::BadKind
+            | Reject::UnknownAudience
+            | Reject::UnknownAgent
+            | Reject::Revoked
+            | Reject::RetiredGeneration
+            | Reject::Expired
+            | Reject::CounterRange
+            | Reject::Shed
+            | Reject::AuthFailure
+    )
 }
 
 fn limits() -> Limits {
@@ -63,6 +84,7 @@ impl World {
             senders: AGENTS.iter().enumerate().map(|(number, name)| Sender::new(name, number)).collect(),
             sent: Vec::new(),
             accepted: HashSet::new(),
+            counters: HashMap::new(),
             received: 0,
             restored: 0,
         };
@@ -113,6 +135,7 @@ impl World {
         let mut rest = batch;
         while !rest.is_empty() {
             let unopened = rest.first().is_some_and(|first| !first.opens).then(|| self.picture());
+            let before = if let [only] = rest { Some(self.session_before(only)) } else { None };
             let mut bytes: Vec<Vec<u8>> = rest.iter().map(|sealed| sealed.bytes.clone()).collect();
             let mut datagrams: Vec<_> = bytes.iter_mut().map(|bytes| Datagram { bytes, origin }).collect();
             let mut outcomes = Vec::new();
@@ -133,7 +156,7 @@ impl World {
                     }
                     other => other,
                 };
-                self.judge(now, sealed, outcome);
+                self.judge(now, sealed, outcome, before);
             }
             if let ([_], Some(before)) = (rest, unopened) {
                 assert_eq!(self.picture(), before, "a refusal before step 8 changed something");
@@ -146,7 +169,15 @@ impl World {
         assert!(self.core.resume(now).is_none(), "nothing waits");
     }
 
-    fn judge(&mut self, now: Now, sealed: &Sealed, outcome: Outcome) {
+    /// The session that the frame's slot is in, if it has a slot.
+    fn session_before(&self, sealed: &Sealed) -> Option<u64> {
+        let legal = sealed.opens.then(|| sealed.legal()).flatten()?;
+        let slot = self.core.find(AgentId(legal.agent), UnitId(legal.unit), legal.pid)?;
+        self.core.view(self.now(), slot).map(|row| row.session)
+    }
+
+    /// `before` is the session of the frame's slot before it came, if it had one, where it came alone.
+    fn judge(&mut self, now: Now, sealed: &Sealed, outcome: Outcome, before: Option<Option<u64>>) {
         let settings = *self.core.settings();
         match outcome {
             Outcome::Accepted(beat) | Outcome::AcceptedLate(beat) => {
@@ -162,10 +193,12 @@ impl World {
                 assert_eq!((beat.subject.unit.0, beat.subject.pid), (legal.unit, legal.pid));
                 assert_eq!((beat.nonce, beat.payload), (legal.nonce, legal.payload));
                 assert!(self.accepted.insert(sealed.bytes.clone()), "accepted twice");
+                self.follow(&legal, matches!(outcome, Outcome::AcceptedLate(_)), before);
                 let found = self.core.find(beat.subject.agent, beat.subject.unit, beat.subject.pid);
                 assert_eq!(found, Some(beat.slot), "what was accepted has its slot");
             }
             Outcome::Rejected(reject) => {
+                assert!(sealed.opens || before_opening(reject), "{reject:?} of what does not open");
                 let told = match reject {
                     Reject::BadLength | Reject::BadMagic | Reject::BadVersion | Reject::BadKind => Some(reject),
                     Reject::AuthFailure => {
@@ -192,6 +225,25 @@ impl World {
         }
     }
 
+    /// Sessions of a slot go forwards, and so do the counters within one, but for late ones inside the window.
+    fn follow(&mut self, legal: &Legal, late: bool, before: Option<Option<u64>>) {
+        let (start, counter) = (legal.session_start, legal.counter);
+        let session = (legal.agent, legal.unit, if legal.unit == 0 { legal.pid } else { 0 }, start);
+        let Some(before) = before else {
+            // What the slot was in the middle of a batch is not known here.
+            self.counters.remove(&session);
+            return;
+        };
+        assert!(late || before.is_none_or(|before| start >= before), "session {start} is life after {before:?}");
+        if before.is_none() || !late && before != Some(start) {
+            self.counters.insert(session, counter);
+        }
+        let largest = self.counters.entry(session).or_insert(counter);
+        assert!(counter + 128 > *largest, "counter {counter} is below the window of {largest}");
+        assert!(late || counter >= *largest, "counter {counter} is life after {largest}");
+        *largest = (*largest).max(counter);
+    }
+
     /// Everything that a datagram which is not opened must leave as it was.
     fn picture(&self) -> (Vec<Saved>, WallNs, MonoNs, bool, (usize, usize)) {
         let core = &self.core;
@@ -216,6 +268,10 @@ impl World {
         self.advance(away);
         if !same_boot {
             self.mono = BOOT;
+        }
+        if how >= 2 {
+            // Of windows the disk may have less than there was; the barrier stands in for them.
+            self.counters.clear();
         }
         let settings = *self.core.settings();
         let roster = self.core.roster().cloned();
@@ -246,7 +302,7 @@ impl World {
 
     fn step(&mut self, input: &mut Input<'_>) {
         let what = input.byte();
-        match what % 32 {
+        match what % 36 {
             0..=9 => {
                 let sealed = self.compose(input, what >= 64);
                 self.send(vec![sealed], what >= 160);
@@ -294,7 +350,57 @@ impl World {
             }
             29 => self.core.handle_drops(self.now(), input.odd() >> 16),
             30 => self.core.begin_turn(input.flag()),
-            _ => self.set_settings(input),
+            31 => self.set_settings(input),
+            32 | 33 => self.overtake(input),
+            _ => self.crowd(input),
+        }
+    }
+
+    /// The next frame of one sender, with these choices.
+    fn next_of(&mut self, number: usize, choices: &[u8]) -> Sealed {
+        let (wall, mono) = (self.wall, self.elsewhere);
+        let sealed = self.senders[number].compose(&mut Input::new(choices), wall, mono, choices.len() > 1);
+        self.remember(sealed.clone());
+        sealed
+    }
+
+    /// A frame is overtaken by one of its session, of counters further on, or of the next session; then it comes, twice.
+    fn overtake(&mut self, input: &mut Input<'_>) {
+        let number = input.below(self.senders.len());
+        let (choice, leap, renew) = (input.byte() & 0x0F, input.byte(), input.flag());
+        let before = self.next_of(number, &[choice]);
+        let leaping = [choice, 1, 0, 2, leap, 0];
+        let after = if renew { self.next_of(number, &[choice | 0xF0]) } else { self.next_of(number, &leaping) };
+        self.deliver(&[after], false);
+        let wait = u64::from(input.byte()) * 50 * MILLI;
+        self.pass(input, wait);
+        self.deliver(std::slice::from_ref(&before), false);
+        self.deliver(&[before], false);
+    }
+
+    /// One agent's units come, some of them leave, time passes, the clock may be set back as far, another unit wants a
+    /// place, and all that was sent comes again.
+    fn crowd(&mut self, input: &mut Input<'_>) {
+        let number = input.below(self.senders.len());
+        let mut sent = Vec::new();
+        for choice in 0..3 {
+            let ends = input.flag();
+            sent.push(if ends {
+                self.next_of(number, &[choice, 16, 0, 1, 0])
+            } else {
+                self.next_of(number, &[choice])
+            });
+            self.deliver(&sent[sent.len() - 1..], false);
+        }
+        let ns = u64::from(input.byte()) * 200 * MILLI;
+        self.pass(input, ns);
+        if input.flag() {
+            self.wall -= ns;
+        }
+        let another = self.next_of(number, &[3]);
+        self.deliver(&[another], false);
+        for sealed in &sent {
+            self.deliver(std::slice::from_ref(sealed), false);
         }
     }
 

@@ -113,6 +113,23 @@ fn decoded(mut bytes: &[u8]) -> Vec<Saved> {
     }
 }
 
+/// Records as they are written, with some bytes changed behind their lengths.
+fn bent(input: &mut Input<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for _ in 0..1 + input.byte() % 3 {
+        let start = bytes.len() + 2;
+        record::encode(&record_of(input), &mut bytes);
+        for _ in 0..input.byte() % 4 {
+            let width = if input.flag() { 16 } else { bytes.len() - start };
+            let place = start + input.below(width);
+            if let Some(byte) = bytes.get_mut(place) {
+                *byte ^= 1 << (input.byte() % 8);
+            }
+        }
+    }
+    bytes
+}
+
 /// A core that takes `records` back and starts.
 fn started(records: &[Saved], now: Now, how: Start, same_boot: bool) -> Core {
     let mut core = core(Settings::default(), Limits::default());
@@ -168,7 +185,7 @@ impl Image {
         let (clean, boot) = (input.flag(), boot(input.byte() % 3));
         let given: Vec<_> = (0..input.byte() % 6).map(|_| record_of(input)).collect();
         let core = started(&given, at(0), Start::First, true);
-        let records = saved(&core);
+        let mut records = saved(&core);
         let (mut state, loaded) = State::open(directory.path(), at(0), boot).expect("an empty directory");
         assert_eq!(loaded.how, Start::First);
         state.begin(at(0), core.barrier()).expect("a disk that does not refuse");
@@ -176,6 +193,15 @@ impl Image {
         if !clean {
             let (mut state, _) = State::open(directory.path(), at(2), boot).expect("what was closed opens");
             state.begin(at(2), core.barrier()).expect("a disk that does not refuse");
+            let noted: Vec<_> = (0..input.byte() % 4).map(|_| record_of(input)).collect();
+            records.extend(noted.iter().cloned());
+            state.note(noted);
+            state.mark(at(2), core.newest_sent(), 0);
+            // The first that is waited for may be written together with that mark, before what was noted; the second
+            // then says that it is durable.
+            for _ in 0..2 {
+                state.raise_horizon(core.newest_sent()).expect("a disk that does not refuse");
+            }
             drop(state);
         }
         Self { directory, records, clean, boot }
@@ -193,6 +219,8 @@ impl Image {
             }
             1 => bytes.truncate(input.below(bytes.len() + 1)),
             2 => bytes.extend(input.bytes(40)),
+            // All that lies between a header and a trailer.
+            3 if input.flag() && bytes.len() > 96 => drop(bytes.drain(64..bytes.len() - 32)),
             3 => {
                 let records: Vec<_> = (0..1 + input.byte() % 3).map(|_| record_of(input)).collect();
                 let mut body = Vec::new();
@@ -297,6 +325,15 @@ fn check_files(input: &mut Input<'_>) {
         assert_eq!(records, image.records, "files as they were written hold what was written");
         assert_eq!(loaded.same_boot, image.boot == boot_now && image.boot != Boot::UNKNOWN);
     }
+    // Of any length other than it had, with whatever checksums, a file is not what the observer stopped with.
+    let resized = |place: usize| before[place].1.as_ref().map(Vec::len) != after[place].1.as_ref().map(Vec::len);
+    if image.clean && !changed("mark") && (resized(1) || resized(2)) {
+        assert!(!matches!(loaded.how, Start::Clean { .. }), "{:?} with files of other lengths", loaded.how);
+    }
+    let length = |files: &[(PathBuf, Option<Vec<u8>>)]| files[2].1.as_ref().map(Vec::len);
+    if !changed("mark") && !changed("slots") && length(&after) < length(&before) {
+        assert_eq!(loaded.how, Start::Lost, "what was durable is cut off");
+    }
     if FILES.iter().any(|name| fs::metadata(directory.join(name)).is_err() && changed(name)) {
         assert_eq!(loaded.how, Start::Lost, "a file is missing");
     }
@@ -348,7 +385,7 @@ pub fn body(data: &[u8]) {
     let mut input = Input::new(data);
     match input.byte() % 4 {
         0 => {
-            let records = decoded(input.rest());
+            let records = if input.flag() { decoded(input.rest()) } else { decoded(&bent(&mut input)) };
             live_with(&mut started(&records, at(0), Start::Crash { horizon: at(0).wall, away: 0 }, true), 0);
         }
         1 => {

@@ -21,6 +21,7 @@ pub(super) struct Sealed {
 /// What a legal datagram says.
 pub(super) struct Legal {
     pub(super) agent: u64,
+    pub(super) session_start: u64,
     pub(super) counter: u64,
     pub(super) sent_at: u64,
     pub(super) unit: u32,
@@ -73,6 +74,7 @@ impl Sealed {
         }
         Some(Legal {
             agent: long(&self.bytes, 8),
+            session_start: long(&self.bytes, 20),
             counter: long(&self.bytes, 36),
             sent_at: long(&self.text, 32),
             unit: word(&self.text, 48),
