@@ -14,7 +14,9 @@ fn replay(target: &str) {
     assert!(text.lines().count() >= 10, "{} has hardly a case", path.display());
     for (index, line) in text.lines().enumerate() {
         let place = format!("{}:{}", path.display(), index + 1);
-        let case = HEXLOWER.decode(line.as_bytes()).unwrap_or_else(|error| panic!("{place}: {error}"));
+        // A case that was put there by hand says why.
+        let digits = line.split('#').next().unwrap_or_default().trim_end();
+        let case = HEXLOWER.decode(digits.as_bytes()).unwrap_or_else(|error| panic!("{place}: {error}"));
         assert!(panic::catch_unwind(|| body(&case)).is_ok(), "{place}: the case fails, for the reason above");
     }
     body(&[]);

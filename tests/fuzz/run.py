@@ -33,15 +33,23 @@ def cargo_fuzz(*words):
     return ["cargo", "+nightly", "fuzz", *words, "--fuzz-dir", str(HERE), "--sanitizer", "none"]
 
 
+def stored(target):
+    """The lines of a corpus, and their cases. A line with a reason behind `#` was put there by hand, and stays."""
+    lines = (CORPORA / f"{target}.hex").read_text().splitlines()
+    return [(line, bytes.fromhex(line.partition("#")[0])) for line in lines]
+
+
 def unpack(target, folder):
-    for number, line in enumerate((CORPORA / f"{target}.hex").read_text().split()):
-        (folder / f"packed-{number:05}").write_bytes(bytes.fromhex(line))
+    for number, (_, case) in enumerate(stored(target)):
+        (folder / f"packed-{number:05}").write_bytes(case)
 
 
 def pack(target, cases):
-    """Writes cases, short ones first and as many as there is room for."""
-    lines, room = [], PACKED_MOST.get(target, 50_000)
-    for case in sorted(set(cases), key=lambda case: (len(case), case)):
+    """Writes what was put there by hand, then cases, short ones first and as many as there is room for."""
+    by_hand = [(line, case) for line, case in stored(target) if "#" in line]
+    lines = [line for line, _ in by_hand]
+    room = PACKED_MOST.get(target, 50_000) - sum(len(line) + 1 for line in lines)
+    for case in sorted(set(cases) - {case for _, case in by_hand}, key=lambda case: (len(case), case)):
         if case and 2 * len(case) + 1 <= room:
             lines.append(case.hex())
             room -= 2 * len(case) + 1

@@ -115,18 +115,29 @@ fn a_thousand_children_by_a_thousand_beats_repeat_no_nonce() {
     storm(&[10, 9, 10], 1000);
 }
 
+/// Says that all is over, also where a thread panics.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The others go on beating with handles of their own, and allocate, while one thread forks.
 #[test]
 fn children_of_a_threaded_parent_are_told_apart() {
     const UNITS: [&str; 4] = ["a", "b", "c", "d"];
     const CHILDREN: u64 = 40;
     const BEATS: u32 = 25;
-    let (mut observer, key, turns) = Observer::start();
+    let (observer, key, turns) = Observer::start();
     let again = |key: &AgentKeyFile| AgentKeyFile::parse(&key.render(), std::path::Path::new("storm.key")).unwrap();
     let mut handles: Vec<_> = UNITS.iter().map(|unit| connect(again(&key), unit)).collect();
     let mut varta = connect(key, "forks");
     let over = AtomicBool::new(false);
-    thread::scope(|scope| {
+    let observer = thread::scope(|scope| {
+        // Should it panic it is gone, and nobody waits for a turn any more.
+        let mut observer = observer;
         let (turns, over) = (&turns, &over);
         for handle in &mut handles {
             scope.spawn(move || {
@@ -139,14 +150,15 @@ fn children_of_a_threaded_parent_are_told_apart() {
             });
         }
         scope.spawn(move || {
+            let _over = Over(over);
             for _ in 0..CHILDREN {
                 let child = in_child(|| say(&mut varta, turns, BEATS) && varta.fork_recoveries() == 1);
                 assert!(say(&mut varta, turns, 1));
                 assert!(held(child));
             }
-            over.store(true, Ordering::Relaxed);
         });
         observer.hear(4 * 400 + CHILDREN * u64::from(BEATS) + CHILDREN);
+        observer
     });
     observer.assert_quiet();
     let rows = observer.rows();

@@ -63,7 +63,7 @@ impl Secrets {
     fn pieces(&self, use_with: impl FnOnce(&Pieces<'_>)) {
         let mut quoted: Vec<String> = self.0.iter().map(|secret| format!("\"{secret}\"")).collect();
         // Mistyped, cut off, and without quotes.
-        quoted.extend(self.0.iter().map(|secret| format!("\"{}\"", secret.replace('Q', "R"))));
+        quoted.extend(self.0.iter().map(|secret| format!("\"{}\"", mistyped(secret, 30, 'Q'))));
         quoted.extend(self.0.iter().map(|secret| format!("\"{}\"", &secret[..secret.len() - 1])));
         quoted.extend(self.0.iter().cloned());
         let plain = [
@@ -88,9 +88,12 @@ impl Secrets {
             "{}",
             "1.5",
         ];
+        // Pasted where a key belongs.
+        let pasted: Vec<&str> = self.0.iter().map(|secret| &secret[secret.len() - 58..]).collect();
+        let keys: Vec<&str> = KEYS.iter().copied().chain(pasted).collect();
         let mut values: Vec<&str> = quoted.iter().map(String::as_str).collect();
         values.extend(plain);
-        use_with(&Pieces { headers: &HEADERS, keys: &KEYS, values: &values });
+        use_with(&Pieces { headers: &HEADERS, keys: &keys, values: &values });
     }
 
     fn check_error(&self, error: &ContentError, text: &str) {
@@ -110,7 +113,8 @@ impl Secrets {
             }
         };
         assert!((1..=AgentKeyFile::MAX_AUDIENCES).contains(&file.audiences.len()) && file.generation.0 > 0);
-        self.assert_hidden(&format!("{file:?}"));
+        let public = file.audiences.iter().flat_map(|audience| [&audience.name, &audience.address]);
+        self.assert_hidden(&without(format!("{file:?}"), public.chain([&file.agent])));
         let rendered = file.render();
         let back = AgentKeyFile::parse(&rendered, Path::new(FILE)).expect("what was rendered is read");
         assert_eq!((&back.agent, back.generation), (&file.agent, file.generation));
@@ -132,7 +136,8 @@ impl Secrets {
             }
         };
         assert!(file.retiring.len() <= ObserverKeyFile::MAX_RETIRING);
-        self.assert_hidden(&format!("{file:?}"));
+        let public = file.retiring.iter().map(|retiring| &retiring.name).chain([&file.audience]);
+        self.assert_hidden(&without(format!("{file:?}"), public));
         let rendered = file.render();
         let back = ObserverKeyFile::parse(&rendered, Path::new(FILE)).expect("what was rendered is read");
         assert_eq!((&back.audience, back.retiring.len()), (&file.audience, file.retiring.len()));
@@ -143,6 +148,13 @@ impl Secrets {
         }
         assert!(*back.render() == *rendered, "rendered twice, not the same");
         true
+    }
+
+    fn is_taken(&self, text: &str) -> bool {
+        RootSecret::from_text(text).is_ok()
+            || AudienceSecret::from_text(text).is_ok()
+            || AgentSecret::from_text(text).is_ok()
+            || IdentitySecret::from_text(text).is_ok()
     }
 
     /// The text of a secret is taken only in the one form that it is written in.
@@ -165,9 +177,20 @@ impl Secrets {
     }
 }
 
+/// `told` without the names and addresses of a file that was taken: they are public, though they may look like anything.
+fn without<'a>(told: String, public: impl Iterator<Item = &'a String>) -> String {
+    public.fold(told, |told, text| told.replace(&format!("{text:?}"), "_"))
+}
+
+/// `secret` with one of its 58 digits replaced.
+fn mistyped(secret: &str, digit: usize, with: char) -> String {
+    let place = secret.len() - 58 + digit % 58;
+    format!("{}{with}{}", &secret[..place], &secret[place + 1..])
+}
+
 fn agent_file(input: &mut Input<'_>) -> String {
     let audiences = (0..input.byte() % 10).map(|number| AgentAudience {
-        name: format!("obs-{}", if input.byte() == 255 { 0 } else { number }),
+        name: format!("obs-{}", if input.byte() % 8 == 7 { 0 } else { number }),
         address: (input.pick(&["10.0.0.5:9900", "[::1]:1", "obs.example:9900", "obs", ":1", "obs:65536"])).to_owned(),
         secret: AgentSecret::from_bytes([0xC3; 32]),
     });
@@ -178,7 +201,7 @@ fn agent_file(input: &mut Input<'_>) -> String {
 
 fn observer_file(input: &mut Input<'_>) -> String {
     let retiring = (0..input.byte() % 10).map(|number| RetiringAudience {
-        name: format!("old-{}", if input.byte() == 255 { 0 } else { number }),
+        name: format!("old-{}", if input.byte() % 8 == 7 { 0 } else { number }),
         secret: AudienceSecret::from_bytes([0x5A; 32]),
         until: UnixSeconds(u64::from(input.word())),
     });
@@ -214,6 +237,9 @@ pub fn body(data: &[u8]) {
         _ => {
             let secret = &secrets.0[input.below(4)];
             secrets.check_token(secret);
+            let wrong = mistyped(secret, input.below(58), char::from(input.pick(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")));
+            secrets.check_token(&wrong);
+            assert!(wrong == *secret || !secrets.is_taken(&wrong), "a mistyped secret is taken: {wrong}");
             secrets.pieces(|pieces| secrets.check_token(&pieces.edit(secret, &mut input)));
         }
     }

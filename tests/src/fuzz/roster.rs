@@ -152,7 +152,16 @@ pub fn body(data: &[u8]) {
             let length = input.below(300);
             let roster = chosen(&mut Input::new(input.bytes(length)));
             let text = roster.render();
+            let mut doubled = roster.clone();
+            let (one, other) = (input.below(81), input.below(81));
             assert_eq!(check(&text), Some(roster), "what was rendered is read:\n{text}");
+            if let Some(name) = doubled.agents.get(one).map(|agent| agent.name.clone())
+                && let Some(agent) = doubled.agents.get_mut(other)
+                && agent.name != name
+            {
+                agent.name = name;
+                assert_eq!(check(&doubled.render()), None, "a name stands twice, at {one} and {other}");
+            }
             check(&PIECES.edit(&text, &mut input));
         }
     }
