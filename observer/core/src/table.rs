@@ -19,6 +19,8 @@ pub(crate) struct Table {
     agent_index: HashTable<u32>,
     slots: Vec<Slot>,
     free_slot: u32,
+    slot_count: usize,
+    /// The slots of agents that have more than one; an only slot is found from its agent.
     slot_index: HashTable<u32>,
     previous: Vec<Previous>,
     free_previous: u32,
@@ -45,6 +47,7 @@ impl Table {
             agent_index: HashTable::new(),
             slots: Vec::new(),
             free_slot: NONE,
+            slot_count: 0,
             slot_index: HashTable::new(),
             previous: Vec::new(),
             free_previous: NONE,
@@ -97,7 +100,7 @@ impl Table {
     }
 
     pub(crate) fn slot_count(&self) -> usize {
-        self.slot_index.len()
+        self.slot_count
     }
 
     /// The agent of that number, if it is in use.
@@ -146,6 +149,12 @@ impl Table {
 
     pub(crate) fn find_slot(&self, agent: u32, unit: UnitId, pid: u32) -> Option<u32> {
         let key = key_of(unit, pid);
+        let record = &self.agents[agent as usize];
+        if record.slots < 2 {
+            let only = (record.slots == 1).then_some(record.first_slot)?;
+            let slot = &self.slots[only as usize];
+            return (key_of(slot.unit, slot.pid) == key).then_some(only);
+        }
         self.slot_index
             .find(self.slot_hash(agent, unit, pid), |place| {
                 let slot = &self.slots[*place as usize];
@@ -157,7 +166,7 @@ impl Table {
     pub(crate) fn add_slot(&mut self, mut slot: Slot) -> u32 {
         let agent = &mut self.agents[slot.agent as usize];
         slot.next = agent.first_slot;
-        let (hash, owner) = (self.hasher.hash_one((slot.agent, key_of(slot.unit, slot.pid))), slot.agent);
+        let (owner, first) = (slot.agent, slot.next);
         let place = if self.free_slot == NONE {
             self.slots.push(slot);
             self.deadlines.push();
@@ -174,20 +183,41 @@ impl Table {
         let agent = &mut self.agents[owner as usize];
         agent.first_slot = place;
         agent.slots += 1;
-        let (hasher, slots) = (&self.hasher, &self.slots);
-        self.slot_index.insert_unique(hash, place, |other| {
-            let slot = &slots[*other as usize];
-            hasher.hash_one((slot.agent, key_of(slot.unit, slot.pid)))
-        });
+        self.slot_count += 1;
+        match agent.slots {
+            1 => {}
+            2 => {
+                self.index_slot(first);
+                self.index_slot(place);
+            }
+            _ => self.index_slot(place),
+        }
         place
+    }
+
+    fn index_slot(&mut self, place: u32) {
+        let (hasher, slots) = (&self.hasher, &self.slots);
+        let hash = |place: &u32| {
+            let slot = &slots[*place as usize];
+            hasher.hash_one((slot.agent, key_of(slot.unit, slot.pid)))
+        };
+        self.slot_index.insert_unique(hash(&place), place, hash);
+    }
+
+    fn unindex_slot(&mut self, place: u32) {
+        let slot = &self.slots[place as usize];
+        let hash = self.slot_hash(slot.agent, slot.unit, slot.pid);
+        if let Ok(entry) = self.slot_index.find_entry(hash, |other| *other == place) {
+            entry.remove();
+        }
     }
 
     pub(crate) fn remove_slot(&mut self, place: u32) {
         let slot = &self.slots[place as usize];
         let (agent, next) = (slot.agent, slot.next);
-        let hash = self.slot_hash(agent, slot.unit, slot.pid);
-        if let Ok(entry) = self.slot_index.find_entry(hash, |other| *other == place) {
-            entry.remove();
+        let several = self.agents[agent as usize].slots > 1;
+        if several {
+            self.unindex_slot(place);
         }
         self.drop_previous(place);
         let before = self.slots_of(agent).find(|other| self.slots[*other as usize].next == place);
@@ -195,7 +225,13 @@ impl Table {
             Some(other) => self.slots[other as usize].next = next,
             None => self.agents[agent as usize].first_slot = next,
         }
-        self.agents[agent as usize].slots -= 1;
+        let record = &mut self.agents[agent as usize];
+        record.slots -= 1;
+        let (left, first) = (record.slots, record.first_slot);
+        if several && left == 1 {
+            self.unindex_slot(first);
+        }
+        self.slot_count -= 1;
         self.deadlines.set(place, crate::time::MonoNs::NEVER);
         let slot = &mut self.slots[place as usize];
         slot.announce = None;
@@ -385,6 +421,8 @@ mod tests {
                 }
                 most = most.max(slots.len());
                 prop_assert_eq!(table.slot_count(), slots.len());
+                let indexed = slots.keys().filter(|key| slots.keys().filter(|other| other.0 == key.0).count() > 1);
+                prop_assert_eq!(table.slot_index.len(), indexed.count(), "only slots are not indexed");
                 for id in 0..6 {
                     let Some(agent) = table.find_agent(AgentId(id)) else { continue };
                     let count = slots.keys().filter(|key| key.0 == id).count();

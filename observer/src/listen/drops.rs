@@ -155,7 +155,10 @@ fn sum_of<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>, wanted: [&str; 2]
 
 #[cfg(test)]
 mod tests {
+    use std::net::UdpSocket;
+
     use super::*;
+    use crate::listen::udp::{BoundUdp, Buffers, Udp};
 
     const SNMP: &str = "\
 Tcp: RtoAlgorithm RtoMin RcvbufErrors
@@ -213,6 +216,32 @@ UdpLite: 0 0 0 0 9 0 0 0 9
         untold.recent += 100;
         assert_eq!(untold.tell(600), 600);
         assert_eq!(untold.tell(7), 0, "a filter's own refusals");
+    }
+
+    #[test]
+    fn a_real_queue_that_overflows_while_it_is_read_tells_of_every_drop() {
+        const SENT: u64 = 2_000;
+        let mut drops = KernelDrops::open(&[AddressFamily::Inet]);
+        let bound = BoundUdp::bind("127.0.0.1:0".parse().unwrap(), 64 << 10).unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        sender.connect(bound.local).unwrap();
+        let (mut udp, mut buffers) = (Udp::new(bound), Buffers::new());
+        let (mut read, mut lost) = (0, 0);
+        for sent in [SENT, SENT, 1] {
+            for _ in 0..sent {
+                sender.send(&[0; 124]).unwrap();
+            }
+            loop {
+                let received = udp.receive(&mut buffers).unwrap();
+                read += received.count as u64;
+                lost += drops.lost(MonoNs(SECOND), received.dropped);
+                if received.emptied {
+                    break;
+                }
+            }
+        }
+        assert!(read < SENT, "the queue holds less than was sent");
+        assert_eq!(read + lost, 2 * SENT + 1);
     }
 
     #[test]
