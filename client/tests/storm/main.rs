@@ -86,9 +86,9 @@ fn family(plan: &[usize]) -> u64 {
     plan.split_first().map_or(0, |(count, rest)| *count as u64 * (1 + family(rest)))
 }
 
-fn storm(plan: &'static [usize], beats: u32) {
+fn storm(unit: &str, plan: &'static [usize], beats: u32) {
     let (mut observer, key, turns) = Observer::start();
-    let mut varta = connect(key, "first");
+    let mut varta = connect(key, unit);
     let processes = 1 + family(plan);
     let total = processes * u64::from(beats);
     // What has taken its last turn keeps its end of the pipe until the observer is through.
@@ -106,13 +106,13 @@ fn storm(plan: &'static [usize], beats: u32) {
 
 #[test]
 fn a_storm_of_three_generations_repeats_no_nonce() {
-    storm(&[3, 3, 4], 40);
+    storm("short", &[3, 3, 4], 40);
 }
 
 #[test]
 #[ignore = "a thousand processes and a million beats take a minute"]
 fn a_thousand_children_by_a_thousand_beats_repeat_no_nonce() {
-    storm(&[10, 9, 10], 1000);
+    storm("long", &[10, 9, 10], 1000);
 }
 
 /// Says that all is over, also where a thread panics.
@@ -221,7 +221,7 @@ fn init(varta: &mut Handle, turns: &Turns) -> bool {
 #[ignore = "makes PID namespaces, which root may"]
 fn a_clone_with_an_equal_number_is_told_apart() {
     let (mut observer, key, turns) = Observer::start();
-    let mut varta = connect(key, "first");
+    let mut varta = connect(key, "cloned");
     let root = thread::spawn(move || {
         let child =
             in_child(|| unshare(CloneFlags::CLONE_NEWPID).is_ok() && held(in_child(|| init(&mut varta, &turns))));
@@ -234,7 +234,7 @@ fn a_clone_with_an_equal_number_is_told_apart() {
     observer.assert_quiet();
     let rows = observer.rows();
     let beats = |name: &str| rows.iter().find(|row| row.unit == unit(name)).map(|row| row.beats);
-    assert_eq!([beats("first"), beats("init"), beats("twin"), beats("numbered")], [6, 6, 3, 6].map(Some));
+    assert_eq!([beats("cloned"), beats("init"), beats("twin"), beats("numbered")], [6, 6, 3, 6].map(Some));
     let numbered = rows.iter().find(|row| row.unit == unit("numbered")).map(|row| row.pid).unwrap();
     let unnamed: Vec<&Row> = rows.iter().filter(|row| row.unit == UnitId::NONE).collect();
     assert_eq!(unnamed, [&Row { unit: UnitId::NONE, pid: numbered, beats: 3 }], "the one with an equal number");
