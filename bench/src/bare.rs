@@ -9,6 +9,8 @@
 //! 3. opens it: HChaCha20 for the subkey, ring's ChaCha20-Poly1305 for the rest;
 //! 4. counts it.
 //!
+//! With `--work receive` it does the first of these only.
+//!
 //! It does not look at what it has opened, and keeps nothing: no replay window, no time, no deadline, no slot.
 
 use std::{
@@ -25,7 +27,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use chacha20::{R20, hchacha};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, setsockopt, sockopt::RcvBufForce};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, Tag, UnboundKey};
 use serde::{Deserialize, Serialize};
@@ -54,6 +56,18 @@ pub(crate) struct BareArgs {
     /// How many agents there are at most.
     #[arg(long, default_value_t = 100_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     agents: u32,
+    /// What to do with each datagram.
+    #[arg(long, value_enum, default_value_t = Work::Open)]
+    work: Work,
+}
+
+/// What the loop does with each datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Work {
+    /// Finds its key and opens it.
+    Open,
+    /// Nothing: it was received.
+    Receive,
 }
 
 /// What the loop says first.
@@ -133,7 +147,7 @@ fn bind(listen: SocketAddrV4) -> anyhow::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-fn receive(socket: &UdpSocket, keys: &mut Keys, totals: &Totals) -> anyhow::Result<()> {
+fn receive(socket: &UdpSocket, keys: &mut Keys, work: Work, totals: &Totals) -> anyhow::Result<()> {
     let mut bytes = vec![[0; MAX_LEN + 1]; BATCH];
     let mut lens = [0; BATCH];
     let mut headers = MultiHeaders::<SockaddrIn>::preallocate(BATCH, None);
@@ -152,6 +166,11 @@ fn receive(socket: &UdpSocket, keys: &mut Keys, totals: &Totals) -> anyhow::Resu
                     count += 1;
                 }
             }
+        }
+        if work == Work::Receive {
+            black_box(&bytes);
+            opened += count as u64;
+            count = 0;
         }
         for (bytes, len) in bytes.iter_mut().zip(&lens[..count]) {
             match open(keys, &mut bytes[..*len]) {
@@ -190,10 +209,11 @@ pub(crate) fn run(args: &BareArgs) -> anyhow::Result<()> {
     let mut keys = Keys::new(AudienceKey::new(&key.secret), args.agents);
     let socket = bind(args.listen)?;
     let listening = socket.local_addr()?;
+    let work = args.work;
     let totals = Arc::new(Totals::default());
     let shown = Arc::clone(&totals);
     std::thread::Builder::new().name("receive".to_owned()).spawn(move || {
-        if let Err(error) = receive(&socket, &mut keys, &totals) {
+        if let Err(error) = receive(&socket, &mut keys, work, &totals) {
             drop(writeln!(io::stderr().lock(), "varta-bench: {error:#}"));
             std::process::exit(1);
         }

@@ -44,6 +44,15 @@ impl Load {
     }
 }
 
+/// What is sent in place of beats.
+#[derive(Clone, Copy)]
+pub(crate) enum Garbage {
+    /// Noise of a beat's length.
+    Noise,
+    /// Known agents with wrong tags.
+    Tag,
+}
+
 /// What a load said at its end.
 #[derive(Deserialize)]
 pub(crate) struct Sent {
@@ -53,6 +62,19 @@ pub(crate) struct Sent {
 }
 
 impl Loader {
+    /// Begins to send garbage as fast as it goes, in the name of the agents of a load.
+    pub(crate) fn start_garbage(&self, to: SocketAddr, agents: u32, kind: Garbage) -> anyhow::Result<Process> {
+        let kind = match kind {
+            Garbage::Noise => "noise",
+            Garbage::Tag => "tag",
+        };
+        let mut command = Command::new(&self.varta);
+        command.args(["bench", "load", "--to", &to.to_string(), "--agents", &agents.to_string()]);
+        command.args(["--count", "1000000000", "--garbage", kind, "--key"]).arg(&self.key);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        Process::spawn(&mut command)
+    }
+
     /// Begins to send. The load ends with the returned value at the latest.
     pub(crate) fn start(&self, to: SocketAddr, load: &Load) -> anyhow::Result<Process> {
         let mut command = Command::new(&self.varta);

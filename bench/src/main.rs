@@ -1,5 +1,5 @@
 //! Varta's figures, each a ratio within one run or a count: machines are shared and differ, so a figure by itself says
-//! little. `cargo run --release -p varta-bench -- spine` takes all of them in less than three minutes, prints a table, and
+//! little. `cargo run --release -p varta-bench -- spine` takes all of them in some minutes, prints a table, and
 //! then the same as one JSON line. It needs Linux and two cores: what is measured runs on the first of them, what feeds it
 //! on the second. Nothing leaves the loopback interface.
 //!
@@ -10,6 +10,9 @@
 //! | figure | what it is | where |
 //! |---|---|---|
 //! | `cost` | the observer's CPU time per accepted beat, saturated, over the bare loop's | [`spine::cost`] |
+//! | `rate` | the same, with beats arriving slower than they are read | [`spine::rate`] |
+//! | `forged` | the observer's CPU time per forged datagram | [`spine::forged`] |
+//! | `beat` | a sealed beat in its program, over what it cannot do without | [`spine::beat`] |
 //! | `capacity` | the highest rate at which the kernel drops nothing | [`spine::capacity`] |
 //! | `stalls` | from a stall's deadline to its being told | [`spine::stalls`] |
 //! | `idle` | how often an observer is woken that has nothing to do | [`spine::idle`] |
@@ -23,6 +26,8 @@ mod clock;
 mod flood;
 mod load;
 mod machine;
+#[path = "../embed/src/measure.rs"]
+mod measure;
 mod metrics;
 mod process;
 mod receiver;

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
 use crate::{
-    bare::{Counts, Listening},
+    bare::{Counts, Listening, Work},
     clock,
     load::Loader,
     machine::{self, Cores},
@@ -61,8 +61,16 @@ pub(crate) struct Snapshot {
     pub(crate) dropped: u64,
 }
 
+/// What a receiver had handled at an instant.
+#[derive(Clone, Copy)]
+pub(crate) struct Handled {
+    pub(crate) datagrams: u64,
+    /// CPU time, nanoseconds.
+    pub(crate) cpu_ns: u64,
+}
+
 /// Starts a process on one core while this one stays on the other.
-fn spawn_on(cores: Cores, command: &mut Command) -> anyhow::Result<Process> {
+pub(crate) fn spawn_on(cores: Cores, command: &mut Command) -> anyhow::Result<Process> {
     machine::stay_on(cores.measured)?;
     let process = Process::spawn(command);
     machine::stay_on(cores.feeding)?;
@@ -105,9 +113,13 @@ impl Receiver {
     }
 
     /// The bare loop.
-    pub(crate) fn bare(cores: Cores, loader: &Loader, agents: u32) -> anyhow::Result<Self> {
+    pub(crate) fn bare(cores: Cores, loader: &Loader, agents: u32, work: Work) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["bare", "--agents", &agents.to_string(), "--key"]).arg(&loader.key);
+        let work = match work {
+            Work::Open => "open",
+            Work::Receive => "receive",
+        };
+        command.args(["bare", "--agents", &agents.to_string(), "--work", work, "--key"]).arg(&loader.key);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = spawn_on(cores, &mut command)?;
         let ask = process.0.stdin.take().context("it was piped")?;
@@ -144,15 +156,25 @@ impl Receiver {
         match &self.kind {
             Kind::Observer { http, .. } => Metrics::scrape(http)?.counter("varta_datagrams_accepted_total"),
             Kind::Bare(pipes) => {
-                let mut pipes = pipes.borrow_mut();
-                pipes.ask.write_all(b"\n")?;
-                let counts: Counts = pipes.next()?;
+                let counts = pipes.borrow_mut().counts()?;
                 if counts.refused > 0 {
                     bail!("the bare loop could not open {} datagrams", counts.refused);
                 }
                 Ok(counts.opened)
             }
         }
+    }
+
+    /// Datagrams handled so far, whatever became of them, and the CPU time of all.
+    pub(crate) fn handled(&self) -> anyhow::Result<Handled> {
+        let datagrams = match &self.kind {
+            Kind::Observer { http, .. } => Metrics::scrape(http)?.counter("varta_datagrams_received_total")?,
+            Kind::Bare(pipes) => {
+                let counts = pipes.borrow_mut().counts()?;
+                counts.opened + counts.refused
+            }
+        };
+        Ok(Handled { datagrams, cpu_ns: machine::cpu_ns(self.id())? })
     }
 
     /// Waits until `accepted` beats were, at most for `limit`.
@@ -191,6 +213,11 @@ impl Receiver {
 }
 
 impl Pipes {
+    fn counts(&mut self) -> anyhow::Result<Counts> {
+        self.ask.write_all(b"\n")?;
+        self.next()
+    }
+
     fn next<T: DeserializeOwned>(&mut self) -> anyhow::Result<T> {
         let mut line = String::new();
         self.answers.read_line(&mut line)?;

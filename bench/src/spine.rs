@@ -1,9 +1,13 @@
 //! `varta-bench spine`: one observer's figures, taken one after another on an otherwise idle machine.
 
+pub(crate) mod beat;
 pub(crate) mod capacity;
 pub(crate) mod cost;
+pub(crate) mod forged;
 pub(crate) mod idle;
+mod line;
 pub(crate) mod memory;
+pub(crate) mod rate;
 mod report;
 pub(crate) mod stalls;
 
@@ -40,6 +44,12 @@ pub(crate) struct SpineArgs {
 enum Figure {
     /// CPU time per accepted beat, saturated.
     Cost,
+    /// CPU time per accepted beat at rates that are kept up with.
+    Rate,
+    /// CPU time per forged datagram.
+    Forged,
+    /// Time of a sealed beat in its program.
+    Beat,
     /// The highest rate without loss.
     Capacity,
     /// From a stall's deadline to its being told.
@@ -71,7 +81,16 @@ pub(crate) fn run(args: &SpineArgs) -> anyhow::Result<()> {
     let began = clock::boottime();
     let mut report = Report { used_by_others, ..Report::default() };
     if wanted(Figure::Cost) {
-        report.costs = Some(cost::AGENTS.iter().map(|agents| cost::take(&bench, *agents)).collect::<Result<_, _>>()?);
+        report.lines.extend(cost::take(&bench)?);
+    }
+    if wanted(Figure::Rate) {
+        report.lines.extend(rate::take(&bench)?);
+    }
+    if wanted(Figure::Forged) {
+        report.lines.extend(forged::take(&bench)?);
+    }
+    if wanted(Figure::Beat) {
+        report.lines.extend(beat::take(&bench)?);
     }
     if wanted(Figure::Capacity) {
         report.capacity = Some(capacity::take(&bench)?);

@@ -10,12 +10,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{
-    Bench,
-    cost::{AGENTS, window},
-};
-use crate::{load::Load, receiver::Receiver};
+use super::{Bench, cost::window};
+use crate::{bare::Work, load::Load, receiver::Receiver};
 
+/// How many agents beat.
+const AGENTS: [u32; 2] = [1000, 100_000];
 const TRIES: u32 = 5;
 const WINDOW: Duration = Duration::from_millis(1500);
 /// The sender keeps up if no less than this share of its rate arrives.
@@ -69,6 +68,6 @@ pub(crate) fn take(bench: &Bench) -> anyhow::Result<Vec<Capacity>> {
 
 fn take_one(bench: &Bench, agents: u32) -> anyhow::Result<Capacity> {
     let observer = search(bench, &Receiver::observer(bench.cores, &bench.loader)?, agents)?;
-    let bare = search(bench, &Receiver::bare(bench.cores, &bench.loader, agents)?, agents)?;
+    let bare = search(bench, &Receiver::bare(bench.cores, &bench.loader, agents, Work::Open)?, agents)?;
     Ok(Capacity { agents, ratio: observer.per_second / bare.per_second, observer, bare })
 }

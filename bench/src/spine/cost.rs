@@ -7,32 +7,17 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
-
-use super::{Bench, median};
-use crate::{clock, load::Load, receiver::Receiver};
+use super::{Bench, line::Line, report::grouped};
+use crate::{bare::Work, clock, load::Load, receiver::Receiver};
 
 /// How many agents beat.
-pub(crate) const AGENTS: [u32; 2] = [1000, 100_000];
+const AGENTS: [u32; 3] = [1000, 100_000, 1_000_000];
 /// At most this many times the bare loop's.
-pub(crate) const TARGET: f64 = 1.6;
-const ROUNDS: usize = 3;
+const GOAL: f64 = 1.15;
+const ROUNDS: usize = 5;
 const WINDOW: Duration = Duration::from_secs(2);
 /// How long it may take until all agents are known and told.
-const WARM_UP: Duration = Duration::from_secs(20);
-
-/// The figure.
-#[derive(Serialize)]
-pub(crate) struct Cost {
-    pub(crate) agents: u32,
-    /// Nanoseconds per accepted beat, in each round.
-    observer_ns: Vec<f64>,
-    bare_ns: Vec<f64>,
-    pub(crate) observer_median_ns: f64,
-    pub(crate) bare_median_ns: f64,
-    pub(crate) ratio: f64,
-    target: f64,
-}
+const WARM_UP: Duration = Duration::from_secs(60);
 
 /// What a receiver did in a window.
 pub(super) struct Window {
@@ -60,30 +45,19 @@ pub(super) fn window(bench: &Bench, receiver: &Receiver, load: &Load, length: Du
     })
 }
 
-pub(crate) fn take(bench: &Bench, agents: u32) -> anyhow::Result<Cost> {
-    let observer = Receiver::observer(bench.cores, &bench.loader)?;
-    let bare = Receiver::bare(bench.cores, &bench.loader, agents)?;
-    let load = Load::endless(agents, None);
-    let (mut observer_ns, mut bare_ns) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        observer_ns.push(window(bench, &observer, &load, WINDOW)?.cpu_ns);
-        bare_ns.push(window(bench, &bare, &load, WINDOW)?.cpu_ns);
-    }
-    Ok(Cost::of(agents, observer_ns, bare_ns))
+pub(crate) fn take(bench: &Bench) -> anyhow::Result<Vec<Line>> {
+    AGENTS.iter().map(|agents| take_one(bench, *agents)).collect()
 }
 
-impl Cost {
-    /// From the rounds' costs, in their order.
-    pub(super) fn of(agents: u32, observer_ns: Vec<f64>, bare_ns: Vec<f64>) -> Self {
-        let ratios = observer_ns.iter().zip(&bare_ns).map(|(observer, bare)| observer / bare).collect();
-        Self {
-            agents,
-            observer_median_ns: median(observer_ns.clone()),
-            bare_median_ns: median(bare_ns.clone()),
-            ratio: median(ratios),
-            observer_ns,
-            bare_ns,
-            target: TARGET,
-        }
+fn take_one(bench: &Bench, agents: u32) -> anyhow::Result<Line> {
+    let observer = Receiver::observer(bench.cores, &bench.loader)?;
+    let bare = Receiver::bare(bench.cores, &bench.loader, agents, Work::Open)?;
+    let load = Load::endless(agents, None);
+    let mut rounds = Vec::new();
+    for _ in 0..ROUNDS {
+        let ours = window(bench, &observer, &load, WINDOW)?.cpu_ns;
+        rounds.push((ours, window(bench, &bare, &load, WINDOW)?.cpu_ns));
     }
+    let what = format!("CPU per beat, saturated, {} agents", grouped(f64::from(agents)));
+    Ok(Line::new("cost", what, "receive, open", rounds, GOAL))
 }

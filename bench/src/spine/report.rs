@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::{
     capacity::{Capacity, Lossless},
-    cost::{self, Cost},
     idle::Idle,
+    line::Line,
     memory::{self, Growth},
     stalls::{self, Lateness, Stalls},
 };
@@ -20,7 +20,8 @@ const BUSY: f64 = 0.05;
 pub(super) struct Report {
     /// The share of the two cores that others used before it began.
     pub(super) used_by_others: f64,
-    pub(super) costs: Option<Vec<Cost>>,
+    /// Figures beside their limits.
+    pub(super) lines: Vec<Line>,
     pub(super) capacity: Option<Vec<Capacity>>,
     pub(super) stalls: Option<Stalls>,
     pub(super) idle: Option<Idle>,
@@ -53,7 +54,7 @@ impl Row {
 }
 
 /// Thousands apart.
-fn grouped(value: f64) -> String {
+pub(super) fn grouped(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
@@ -67,7 +68,7 @@ fn grouped(value: f64) -> String {
 
 impl Report {
     fn rows(&self) -> Vec<Row> {
-        let mut rows: Vec<Row> = self.costs.iter().flatten().map(cost_row).collect();
+        let mut rows: Vec<Row> = self.lines.iter().map(line_row).collect();
         rows.extend(self.capacity.iter().flatten().map(capacity_row));
         if let Some(stalls) = &self.stalls {
             let one_by_one = &stalls.one_after_another;
@@ -90,14 +91,14 @@ impl Report {
 
     /// The table, and below it the JSON line.
     pub(super) fn write(&self, out: &mut impl Write) -> anyhow::Result<()> {
-        writeln!(out, "{:<44} {:>26} {:>22} {:>6}  target", "", "observer", "bare loop", "ratio")?;
+        writeln!(out, "{:<66} {:>22} {:>22} {:>6}  target", "", "measured", "limit", "ratio")?;
         for Row { what, observer, bare, ratio, target, reached } in self.rows() {
             let reached = match reached {
                 Some(true) => " reached",
                 Some(false) => " MISSED",
                 None => "",
             };
-            let line = format!("{what:<44} {observer:>26} {bare:>22} {ratio:>6}  {target}{reached}");
+            let line = format!("{what:<66} {observer:>22} {bare:>22} {ratio:>6}  {target}{reached}");
             writeln!(out, "{}", line.trim_end())?;
         }
         if self.used_by_others >= BUSY {
@@ -112,13 +113,16 @@ impl Report {
     }
 }
 
-fn cost_row(cost: &Cost) -> Row {
-    let what = format!("CPU per beat, saturated, {} agents", grouped(f64::from(cost.agents)));
-    Row {
-        bare: format!("{:.0} ns", cost.bare_median_ns),
-        ratio: format!("{:.2}", cost.ratio),
-        ..Row::new(what, format!("{:.0} ns", cost.observer_median_ns)).at_most(cost.ratio, cost::TARGET, "")
-    }
+fn line_row(line: &Line) -> Row {
+    let unit = line.unit;
+    let mut row = Row {
+        bare: format!("{:.0} {unit}", line.limit_median),
+        ratio: format!("{:.2}", line.ratio),
+        ..Row::new(format!("{} : {}", line.what, line.limit), format!("{:.0} {unit}", line.measured_median))
+    };
+    row.target = format!("<= {}{}", line.goal, if line.stretch { " (stretch)" } else { "" });
+    row.reached = Some(line.reached);
+    row
 }
 
 fn capacity_row(capacity: &Capacity) -> Row {
@@ -163,15 +167,15 @@ mod tests {
 
     #[test]
     fn what_is_missed_is_said() {
-        let cost = Cost::of(1000, vec![200.0], vec![100.0]);
+        let line = Line::new("cost", "a", "receive", [(200.0, 100.0)], 1.6);
         let mut out = Vec::new();
-        let report = Report { costs: Some(vec![cost]), used_by_others: 0.5, ..Report::default() };
+        let report = Report { lines: vec![line], used_by_others: 0.5, ..Report::default() };
         report.write(&mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains("Others used 50 %"), "{text}");
         assert!(text.contains("2.00  <= 1.6 MISSED"), "{text}");
         let json: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
-        assert_eq!(json["costs"][0]["ratio"], 2.0);
+        assert_eq!(json["lines"][0]["ratio"], 2.0);
         assert!(json["idle"].is_null());
     }
 }
