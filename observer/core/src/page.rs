@@ -7,6 +7,7 @@ use varta_vlp::{
 
 use crate::{
     Core,
+    agent::AgentMarks,
     event::{SlotId, Verdict},
     roster::RosterEntry,
     slot::Marks,
@@ -137,7 +138,7 @@ impl Core {
     fn absent_view(&self, place: usize) -> Option<SlotView<'_>> {
         let (agent, entry) = self.roster.as_ref()?.at(place)?;
         let record = self.table.find_agent(*agent).map(|number| self.table.agent(number));
-        let missing = record.is_none_or(|record| record.slots == 0 || record.missing);
+        let missing = record.is_none_or(|record| record.slots == 0 || record.marks.has(AgentMarks::MISSING));
         missing.then_some(SlotView {
             slot: None,
             agent: *agent,
