@@ -62,11 +62,9 @@ impl Reference {
         }
     }
 
-    /// What it holds after each beat, and the margin at which its mean detection time is `mean` nanoseconds.
-    pub(super) fn run(self, world: &World, trace: &Trace, deaths: &Deaths, mean: f64) -> (Deadlines, Ns) {
-        let held = deadlines(trace, &Stalls::default(), &mut *self.detector(world));
-        let margin = if self.has_margin() { deaths.margin_for(&held, mean) } else { 0 };
-        (held, margin)
+    /// What it holds after each beat, with a margin of nothing.
+    pub(super) fn deadlines(self, world: &World, trace: &Trace) -> Deadlines {
+        deadlines(trace, &Stalls::default(), &mut *self.detector(world))
     }
 }
 
@@ -74,25 +72,18 @@ impl Reference {
 #[derive(serde::Serialize)]
 pub(super) struct Line {
     pub(super) detector: String,
-    /// The margin that was chosen for it, seconds.
-    pub(super) margin_s: Option<f64>,
+    /// The margin that was chosen for it, nanoseconds; 0 where there is none to choose.
+    pub(super) margin: Ns,
     pub(super) score: Score,
-    /// What it held after each beat, its margin included.
-    #[serde(skip)]
-    pub(super) deadlines: Deadlines,
 }
 
 /// A reference detector's line beside a subject with that mean detection time, nanoseconds.
 pub(super) fn line(reference: Reference, world: &World, trace: &Trace, deaths: &Deaths, mean: f64) -> Line {
-    let (held, margin) = reference.run(world, trace, deaths, mean);
+    let held = reference.deadlines(world, trace);
+    let margin = if reference.has_margin() { deaths.margin_for(&held, mean) } else { 0 };
     let made = mistakes(trace, &Stalls::default(), &held, margin);
     let score = Score::new(trace, deaths, &held, margin, &made);
-    Line {
-        detector: reference.name(),
-        margin_s: reference.has_margin().then_some(super::units::seconds(margin)),
-        score,
-        deadlines: held.into_iter().map(|deadline| deadline.saturating_add(margin)).collect(),
-    }
+    Line { detector: reference.name(), margin, score }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub(super) type Deadlines = Vec<Ns>;
 
 /// Lets a detector hear a trace. Beats that arrive while the observer is held up are read when that is over.
 pub(super) fn deadlines(trace: &Trace, stalls: &Stalls, detector: &mut dyn Detector) -> Deadlines {
-    let mut deadline = Ns::MIN;
+    let mut deadline = 0;
     let hear = |beat: &super::trace::Beat| {
         if beat.arrives != LOST {
             deadline = detector.heard(Heard { number: beat.number, at: stalls.served(beat.arrives) });

@@ -128,7 +128,7 @@ pub(super) fn run(world: &World, trace: &Trace, stalls: &Stalls, until: Ns) -> a
     let mut observer = Observer { core, stalls, last: 0, slot: None, told: Vec::new(), flapping: false };
     let mut sender = Sender::new("web-1", world.promise_ms())?;
     let mut deadlines = Deadlines::with_capacity(trace.beats.len());
-    let mut held = Ns::MIN;
+    let mut held = 0;
     let mut beats = trace.beats.iter().peekable();
     loop {
         // What is lost was sent all the same.
