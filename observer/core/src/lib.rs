@@ -6,7 +6,7 @@
 //!
 //! * in: [`Core::begin_turn`], [`Core::handle_datagram`], [`Core::handle_batch`], [`Core::resume`],
 //!   [`Core::handle_gap`], [`Core::handle_drops`], [`Core::handle_timeout`]
-//! * out: [`Core::poll_timeout`], [`Core::poll_change`], [`Core::page`], [`Core::why`]
+//! * out: [`Core::poll_timeout`], [`Core::poll_change`], [`Core::page`], [`Core::reasons`]
 //! * kept over a restart: [`Core::take_dirty`], [`Core::save_page`], [`Core::restore`], [`Core::start`]
 
 #![forbid(unsafe_code)]
@@ -49,6 +49,7 @@ pub use slot::Phase;
 pub use time::{MILLI, MonoNs, Now, SECOND, WallNs};
 pub use trust::{Class, Origin};
 pub use varta_vlp::Reject;
+pub use why::Reasons;
 
 use varta_vlp::{AudienceId, key::AudienceKey};
 
