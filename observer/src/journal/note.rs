@@ -8,6 +8,7 @@ use crate::export::tsv::{Export, Line};
 
 /// What the journal hands to the teller, in the order in which it happened.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are events, and each box would be one more allocation")]
 pub(super) enum Note {
     /// A change.
     Event { id: u64, now: Now, what: What, whom: Whom },
