@@ -63,8 +63,9 @@ impl Ring {
         self.entries().back().map(|entry| entry.id)
     }
 
-    /// Wakes its holder when there are newer events.
-    pub(crate) fn news(&self) -> watch::Receiver<u64> {
+    /// The newest announced event's id, 0 before the first; wakes its holder when it changes.
+    #[must_use]
+    pub fn news(&self) -> watch::Receiver<u64> {
         self.newest.subscribe()
     }
 
