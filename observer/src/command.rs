@@ -69,6 +69,10 @@ pub struct Snapshot {
 pub struct ShellCounters {
     /// By listener: datagrams the kernel dropped before they could be read.
     pub kernel_drops: Vec<u64>,
+    /// By listener: datagrams that a socket filter of ours refused.
+    pub kernel_filtered: Vec<u64>,
+    /// By listener: 1 while such a filter is in force.
+    pub kernel_filter: Vec<u64>,
     /// By listener: the receive buffer that was granted, bytes.
     pub receive_buffer: Vec<u64>,
     /// From the instant at which the loop should have woken to the one at which it did, by bucket of

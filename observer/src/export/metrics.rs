@@ -165,6 +165,13 @@ impl Families {
             ["listener"],
             shell(&snapshot.shell.kernel_drops).into_iter().map(|(name, count)| ([name], count)),
         )?;
+        self.counters(
+            ("varta_kernel_filtered_total", "Datagrams that the kernel filter refused, as no listener's."),
+            ["listener"],
+            shell(&snapshot.shell.kernel_filtered).into_iter().map(|(name, count)| ([name], count)),
+        )?;
+        let attached = shell(&snapshot.shell.kernel_filter);
+        self.gauges(("varta_kernel_filter", "1 while a kernel filter is in force."), "listener", attached)?;
         let granted = shell(&snapshot.shell.receive_buffer);
         self.gauges(("varta_receive_buffer_bytes", "The receive buffer that the kernel granted."), "listener", granted)
     }
@@ -205,6 +212,8 @@ mod tests {
         let counters = Counters { listeners: vec![ListenerCounters::default(); listeners], ..Counters::default() };
         let shell = ShellCounters {
             kernel_drops: vec![0; listeners],
+            kernel_filtered: vec![0; listeners],
+            kernel_filter: vec![0; listeners],
             receive_buffer: vec![0; listeners],
             ..ShellCounters::default()
         };
@@ -238,6 +247,7 @@ mod tests {
         snapshot.sizes = (8, 4);
         snapshot.blindness = (Some(Cause::Gap), false);
         snapshot.shell.kernel_drops = vec![17];
+        (snapshot.shell.kernel_filtered, snapshot.shell.kernel_filter) = (vec![19], vec![1]);
         snapshot.shell.receive_buffer = vec![8_388_608];
         snapshot.shell.export_lost = 9;
         snapshot.shell.events_lost = 8;
@@ -265,8 +275,10 @@ mod tests {
         counter("varta_datagrams_accepted_total", "{listener=\"[::]:9900\"} 6");
         counter("varta_datagrams_accepted_late_total", "{listener=\"[::]:9900\"} 1");
         counter("varta_kernel_drops_total", "{listener=\"[::]:9900\"} 17");
+        counter("varta_kernel_filtered_total", "{listener=\"[::]:9900\"} 19");
         counter("varta_export_lost_total", " 9");
         counter("varta_events_lost_total", " 8");
+        assert!(of("varta_kernel_filter").contains(&"varta_kernel_filter{listener=\"[::]:9900\"} 1"));
         let rejected = of("varta_datagrams_rejected_total");
         assert!(rejected.contains(&"varta_datagrams_rejected_total{listener=\"[::]:9900\",reason=\"auth_failure\"} 3"));
         assert!(of("varta_blind_seconds_total").contains(&"varta_blind_seconds_total{cause=\"gap\"} 1.5"));
@@ -318,7 +330,8 @@ mod tests {
              varta_changes_lost_total varta_datagrams_accepted_late_total varta_datagrams_accepted_total \
              varta_datagrams_received_total varta_datagrams_rejected_total varta_events_lost_total \
              varta_evictions_total varta_export_lost_total varta_ingest_wakeup_seconds varta_kernel_drops_total \
-             varta_origin_conflicts_total varta_persist_failing varta_persist_failures_total \
+             varta_kernel_filter varta_kernel_filtered_total varta_origin_conflicts_total varta_persist_failing \
+             varta_persist_failures_total \
              varta_receive_buffer_bytes varta_slots varta_stall_detection_seconds"
         );
     }

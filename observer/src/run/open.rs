@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{sync::oneshot, task::JoinHandle};
 use varta_client::keyfile::read_secret_file;
-use varta_config::{ObserverConfig, Trust};
+use varta_config::{KernelFilter, Listen, ObserverConfig, Trust};
 use varta_core::{Audience, Core, Limits};
 
 use super::{Addresses, Failure, Misconfiguration, OnReady, RunError, RunOptions};
@@ -21,10 +21,13 @@ use crate::{
         http::{self, App, Setup},
         tsv,
     },
-    ingest::{Keeper, Listener, Parts, Sleep},
+    ingest::{Keeper, Listener, Parts, Sleep, tell_refused},
     journal::{self, Teller},
     keyring::Keyring,
-    listen::udp::BoundUdp,
+    listen::{
+        filter::Filter,
+        udp::{BoundUdp, ListenError},
+    },
     notify::Watchdog,
     reload::{InForce, settings},
     roster,
@@ -63,7 +66,8 @@ impl Opened {
         let roster = roster.map(|file| Ok::<_, RunError>((roster::load(file)?, file))).transpose()?;
         let (mut keeper, past) = Keeper::open(config.observer.state_dir.as_deref(), Clock::now())?;
         let roster = roster.map(|(roster, file)| roster.no_older_than(past.roster_version(), file)).transpose()?;
-        let listeners = bind(&config)?;
+        let filter = Filter::new(keyring.audiences.iter().map(|audience| audience.id));
+        let listeners = bind(&config, &filter)?;
         let http = config.http.listen.map(bind_http).transpose()?;
         let (export, writer) = match &config.export.file {
             Some(file) => tsv::open(file).map(|(export, writer)| (Some(export), Some(writer)))?,
@@ -118,6 +122,7 @@ impl Opened {
             parts: Parts {
                 listeners,
                 core,
+                filter,
                 keeper,
                 journal,
                 sleep,
@@ -186,10 +191,10 @@ fn new_core(config: &ObserverConfig, audiences: Vec<Audience>) -> Result<Core, R
     Ok(Core::new(settings(config), limits, audiences, config.listen.len(), u64::from_le_bytes(seed)))
 }
 
-fn bind(config: &ObserverConfig) -> Result<Vec<Listener>, RunError> {
+fn bind(config: &ObserverConfig, filter: &Filter) -> Result<Vec<Listener>, RunError> {
     let mut listeners = Vec::with_capacity(config.listen.len());
     for listen in &config.listen {
-        let bound = BoundUdp::bind(listen.sealed, listen.receive_buffer)?;
+        let (bound, filtered) = bind_one(listen, filter)?;
         if bound.granted < u64::from(listen.receive_buffer) {
             tracing::warn!(
                 listener = %listen.sealed,
@@ -200,9 +205,22 @@ fn bind(config: &ObserverConfig) -> Result<Vec<Listener>, RunError> {
             );
         }
         let attested = listen.trust == Trust::OperatorAttested;
-        listeners.push(Listener { bound, name: listen.sealed.to_string(), attested });
+        let filter = (listen.kernel_filter, filtered);
+        listeners.push(Listener { bound, name: listen.sealed.to_string(), attested, filter });
     }
     Ok(listeners)
+}
+
+/// A socket, and whether a filter is in force.
+fn bind_one(listen: &Listen, filter: &Filter) -> Result<(BoundUdp, bool), ListenError> {
+    if listen.kernel_filter != KernelFilter::On {
+        return Ok((BoundUdp::bind(listen.sealed, listen.receive_buffer)?, false));
+    }
+    let (bound, attached) = BoundUdp::bind_filtered(listen.sealed, listen.receive_buffer, filter)?;
+    if let Err(error) = &attached {
+        tell_refused(&listen.sealed.to_string(), error);
+    }
+    Ok((bound, attached.is_ok()))
 }
 
 fn bind_http(address: SocketAddr) -> Result<TcpListener, RunError> {
