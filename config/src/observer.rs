@@ -52,6 +52,8 @@ pub struct Listen {
     pub trust: Trust,
     /// Receive buffer asked of the kernel, in bytes, 64 KiB to 1 GiB. The kernel may grant less.
     pub receive_buffer: u32,
+    /// When the kernel refuses what is no datagram for this observer.
+    pub kernel_filter: KernelFilter,
 }
 
 impl Default for Listen {
@@ -60,6 +62,7 @@ impl Default for Listen {
             sealed: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 9900),
             trust: Trust::default(),
             receive_buffer: 8 << 20,
+            kernel_filter: KernelFilter::default(),
         }
     }
 }
@@ -178,6 +181,20 @@ choice! {
         Verified = "verified",
         /// The operator vouches for the path: recovery is possible where the roster grants it, too.
         OperatorAttested = "operator-attested",
+    }
+}
+
+choice! {
+    /// When a socket filter has the kernel refuse datagrams by length, header and audience (`vlp/SPEC.md`, acceptance,
+    /// steps 1 to 3).
+    KernelFilter {
+        /// Never: all are read, refused and counted by reason.
+        Off = "off",
+        /// While a flood of them lasts.
+        #[default]
+        Auto = "auto",
+        /// Always.
+        On = "on",
     }
 }
 

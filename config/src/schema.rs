@@ -101,6 +101,7 @@ fn listen(it: &mut Listen) -> Vec<Field<'_>> {
         Field { required: true, ..field("sealed", Restart, Slot::Address(&mut it.sealed)) },
         field("trust", Restart, Slot::Choice(&mut it.trust)),
         field("receive_buffer", Restart, Slot::Bytes(&mut it.receive_buffer, 64 << 10..=1 << 30)),
+        field("kernel_filter", Restart, Slot::Choice(&mut it.kernel_filter)),
     ]
 }
 

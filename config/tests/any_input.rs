@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use varta_config::{
-    Acceptance, Export, Http, Identity, Limits, Listen, Log, LogFormat, LogLevel, Metrics, ObserverConfig, PerAgent,
-    Stall, Trust,
+    Acceptance, Export, Http, Identity, KernelFilter, Limits, Listen, Log, LogFormat, LogLevel, Metrics,
+    ObserverConfig, PerAgent, Stall, Trust,
 };
 
 fn duration(low_ms: u64, high_ms: u64) -> impl Strategy<Value = Duration> {
@@ -24,8 +24,14 @@ fn listen(port: u16) -> impl Strategy<Value = Listen> {
         any::<std::net::IpAddr>(),
         prop::sample::select(vec![Trust::Verified, Trust::OperatorAttested]),
         65_536..=1_u32 << 30,
+        prop::sample::select(vec![KernelFilter::Off, KernelFilter::Auto, KernelFilter::On]),
     )
-        .prop_map(move |(ip, trust, receive_buffer)| Listen { sealed: (ip, port).into(), trust, receive_buffer })
+        .prop_map(move |(ip, trust, receive_buffer, kernel_filter)| Listen {
+            sealed: (ip, port).into(),
+            trust,
+            receive_buffer,
+            kernel_filter,
+        })
 }
 
 const DAY: u64 = 86_400_000;

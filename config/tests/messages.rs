@@ -24,7 +24,7 @@ fn mistakes_in_the_text() {
         ),
         (
             "socket = \"/run/v\"",
-            "obs.toml:5: listen[0].socket: unknown key; [[listen]] knows sealed, trust, receive_buffer",
+            "obs.toml:5: listen[0].socket: unknown key; [[listen]] knows sealed, trust, receive_buffer, kernel_filter",
         ),
         ("[stal]\nmisses = 1", "obs.toml:5: stal: unknown section; did you mean `stall`?"),
         (

@@ -135,6 +135,7 @@ fn other_values(full: &str) -> String {
             };
             let other = match (key, value) {
                 ("trust", _) => "\"operator-attested\"".to_owned(),
+                ("kernel_filter", _) => "\"on\"".to_owned(),
                 ("per_agent", _) => "\"none\"".to_owned(),
                 ("format", _) => "\"json\"".to_owned(),
                 ("level", _) => "\"debug\"".to_owned(),

@@ -5,18 +5,22 @@
 
 mod answer;
 mod drain;
+mod flood;
 mod keep;
 mod sleep;
 mod turns;
+mod unread;
 
 use std::{io, sync::mpsc::Receiver};
 
+use varta_config::KernelFilter;
 use varta_core::{Core, MILLI, MonoNs, Now, Outcome};
 
 use self::{
     answer::Asked,
     drain::Inlet,
     turns::{Turns, Wakeups},
+    unread::Filtering,
 };
 use crate::{
     clock::Clock,
@@ -24,12 +28,13 @@ use crate::{
     journal::Journal,
     listen::{
         drops::KernelDrops,
+        filter::Filter,
         udp::{BoundUdp, Buffers},
     },
     notify::Watchdog,
 };
 
-pub(crate) use self::{keep::Keeper, sleep::Sleep};
+pub(crate) use self::{keep::Keeper, sleep::Sleep, unread::tell_refused};
 
 /// Batches read in one turn, of all listeners together.
 const BUDGET: u32 = 64;
@@ -43,12 +48,16 @@ pub(crate) struct Listener {
     pub(crate) name: String,
     /// Whether it is eligible for recovery.
     pub(crate) attested: bool,
+    /// When a kernel filter is to be in force, and whether it is.
+    pub(crate) filter: (KernelFilter, bool),
 }
 
 /// What the ingest thread is made of.
 pub(crate) struct Parts {
     pub(crate) listeners: Vec<Listener>,
     pub(crate) core: Core,
+    /// What listeners filter by.
+    pub(crate) filter: Filter,
     pub(crate) keeper: Keeper,
     pub(crate) journal: Journal,
     pub(crate) sleep: Sleep,
@@ -61,6 +70,7 @@ struct Ingest {
     inlets: Vec<Inlet>,
     names: Vec<String>,
     core: Core,
+    filter: Filter,
     keeper: Keeper,
     journal: Journal,
     commands: Receiver<Command>,
@@ -85,12 +95,14 @@ struct Ingest {
 /// # Errors
 /// The poller's: nothing can be received any more.
 pub(crate) fn run(parts: Parts) -> io::Result<()> {
-    let Parts { listeners, core, keeper, journal, mut sleep, commands, watchdog } = parts;
+    let Parts { listeners, core, filter, keeper, journal, mut sleep, commands, watchdog } = parts;
     let mut families: Vec<_> = listeners.iter().map(|listener| listener.bound.family()).collect();
     families.sort_unstable_by_key(|family| *family as i32);
     families.dedup();
-    let (inlets, names): (Vec<_>, Vec<_>) =
-        listeners.into_iter().map(|listener| (Inlet::new(listener.bound, listener.attested), listener.name)).unzip();
+    let open = |Listener { bound, name, attested, filter: (mode, attached) }: Listener| {
+        (Inlet::new(bound, attested, Filtering::new(mode, attached)), name)
+    };
+    let (inlets, names): (Vec<_>, Vec<_>) = listeners.into_iter().map(open).unzip();
     for (number, inlet) in inlets.iter().enumerate() {
         sleep.watch(inlet.fd(), number)?;
     }
@@ -98,6 +110,7 @@ pub(crate) fn run(parts: Parts) -> io::Result<()> {
         inlets,
         names,
         core,
+        filter,
         keeper,
         journal,
         commands,
@@ -142,13 +155,14 @@ impl Ingest {
         while let Some(change) = self.core.poll_change() {
             self.journal.change(&self.core, now, &change);
         }
+        self.journal.hand_over();
     }
 
     /// Sleeps until something is to be done.
     fn sleep(&mut self, sleep: &mut Sleep) -> io::Result<()> {
         let busy = self.behind || self.asked;
         let keep = if self.keeping { self.turns.last().after(MILLI) } else { self.keeper.next() };
-        let wake = self.core.poll_timeout().min(keep).min(self.watchdog.next());
+        let wake = self.core.poll_timeout().min(keep).min(self.watchdog.next()).min(self.next_look());
         if busy {
             self.turns.sleep_until(MonoNs(0));
         } else {

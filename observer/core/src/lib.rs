@@ -194,6 +194,12 @@ impl Core {
         Counters { changes_lost: self.changes.lost, ..self.counters.clone() }
     }
 
+    /// What was counted of a listener.
+    #[must_use]
+    pub fn listener_counters(&self, listener: usize) -> Option<&ListenerCounters> {
+        self.counters.listeners.get(listener)
+    }
+
     /// The next change, oldest first.
     pub fn poll_change(&mut self) -> Option<Change> {
         self.changes.pop()

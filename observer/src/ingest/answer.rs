@@ -3,6 +3,7 @@
 use super::Ingest;
 use crate::{
     command::{Command, PAGE_ROWS, Page, Reload, SAMPLE_ROWS, SamplePage, Selector, ShellCounters, Snapshot},
+    listen::filter::Filter,
     row::Row,
     sample::Samples,
 };
@@ -40,7 +41,10 @@ impl Ingest {
                     return Asked::More;
                 }
                 Command::Slot { selector, reply } => drop(reply.send(self.row(now, selector))),
-                Command::Snapshot { reply } => drop(reply.send(self.snapshot())),
+                Command::Snapshot { reply } => {
+                    self.count_unread(now);
+                    drop(reply.send(self.snapshot()));
+                }
                 Command::Reload(reload) => {
                     self.reload(now, *reload);
                     return Asked::More;
@@ -83,12 +87,15 @@ impl Ingest {
             blindness: self.core.blindness(),
             shell: ShellCounters {
                 kernel_drops: self.inlets.iter().map(|inlet| inlet.dropped).collect(),
+                kernel_filtered: self.inlets.iter().map(|inlet| inlet.filtering.filtered).collect(),
+                kernel_filter: self.inlets.iter().map(|inlet| inlet.filtering.attached.into()).collect(),
                 receive_buffer: self.inlets.iter().map(|inlet| inlet.granted).collect(),
                 wakeups: self.wakeups.buckets,
                 wakeups_ns: self.wakeups.sum_ns,
                 persist_failures: self.keeper.failures(),
                 persist_failing: self.keeper.is_failing(),
                 export_lost: self.journal.export_lost(),
+                events_lost: self.journal.events_lost(),
             },
         }
     }
@@ -96,7 +103,9 @@ impl Ingest {
     fn reload(&mut self, now: Now, reload: Reload) {
         let Reload { settings, audiences, roster, roster_version, export, beats, done } = reload;
         self.core.set_settings(settings);
+        let filter = Filter::new(audiences.iter().map(|audience| audience.id));
         self.core.set_audiences(audiences);
+        self.set_filter(filter);
         if let Some(roster) = roster {
             self.core.set_roster(now, roster);
         }
@@ -104,7 +113,7 @@ impl Ingest {
             self.keeper.keep_roster_version(version);
         }
         match export {
-            Some(export) => self.journal.set_export(export),
+            Some((export, switched)) => self.journal.set_export(export, switched),
             None => self.journal.reopen(),
         }
         self.journal.set_beats(beats);
