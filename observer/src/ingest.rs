@@ -155,6 +155,7 @@ impl Ingest {
         while let Some(change) = self.core.poll_change() {
             self.journal.change(&self.core, now, &change);
         }
+        self.journal.hand_over();
     }
 
     /// Sleeps until something is to be done.

@@ -11,7 +11,7 @@ use crate::{
     event::{SlotId, Verdict},
     roster::RosterEntry,
     slot::Marks,
-    time::{Now, WallNs},
+    time::{MonoNs, Now, WallNs},
     trust::Class,
 };
 
@@ -165,6 +165,12 @@ impl Core {
     #[must_use]
     pub fn find(&self, agent: AgentId, unit: UnitId, pid: u32) -> Option<SlotId> {
         self.table.find_slot(self.table.find_agent(agent)?, unit, pid).map(SlotId)
+    }
+
+    /// When a slot is next to be judged; [`MonoNs::NEVER`] while nothing is due from it.
+    #[must_use]
+    pub fn deadline(&self, id: SlotId) -> Option<MonoNs> {
+        self.table.live_slot(id.0).map(|_| self.table.deadlines.get(id.0))
     }
 
     /// The largest accepted send time of a slot.
