@@ -86,6 +86,8 @@ pub struct ShellCounters {
     pub persist_failing: bool,
     /// Lines of the export file that were lost.
     pub export_lost: u64,
+    /// Events that were lost because too many waited to be told.
+    pub events_lost: u64,
 }
 
 /// Upper bounds of the wake-up histogram, seconds.
@@ -102,8 +104,9 @@ pub struct Reload {
     pub roster: Option<Option<Roster>>,
     /// The version of that roster, to be remembered.
     pub roster_version: Option<u64>,
-    /// Another event file, or none; outer `None` opens the one in force anew by its name.
-    pub export: Option<Option<Export>>,
+    /// Another event file, or none, and what is dropped once nothing more comes to the one before; outer `None` opens the
+    /// one in force anew by its name.
+    pub export: Option<(Option<Export>, oneshot::Sender<()>)>,
     /// Whether every accepted beat is a row of it.
     pub beats: bool,
     /// Told when all of it is in force.

@@ -164,6 +164,7 @@ impl Ingest {
         while let Some(change) = self.core.poll_change() {
             self.journal.change(&self.core, now, &change);
         }
+        self.journal.hand_over();
     }
 
     /// Sleeps until something is to be done.

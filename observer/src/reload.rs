@@ -88,18 +88,21 @@ impl InForce {
         let (roster, roster_version) = self.read_roster(&config)?;
         let (export, writer) = self.open_export(&config)?;
         let (done, in_force) = oneshot::channel();
+        let (switches, switched) = oneshot::channel();
         let moved = export.is_some();
         self.handle.send(Command::Reload(Box::new(Reload {
             settings: settings(&config),
             audiences,
             roster,
             roster_version,
-            export,
+            export: export.map(|export| (export, switches)),
             beats: config.export.beats,
             done,
         })))?;
         in_force.await.map_err(|_| Unanswered::Gone)?;
         if moved {
+            // Only ever dropped; until then lines may come to the old one.
+            let _ = switched.await;
             self.end_export(writer);
         }
         self.roster_version = roster_version.or(self.roster_version);

@@ -13,6 +13,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 mod accept;
+mod agent;
 mod blind;
 mod commit;
 mod counters;
@@ -154,14 +155,14 @@ impl Core {
         self.settings = settings;
     }
 
-    /// Puts other audience keys in force. Agents' cached keys are derived anew.
+    /// Puts other audience keys in force, the first 255 at most. Agents' cached keys are derived anew.
     pub fn set_audiences(&mut self, audiences: Vec<Audience>) {
         self.audiences = audiences;
         for number in 0..self.table.agent_numbers() {
-            self.table.agent_mut(number).audience = slot::NONE;
+            self.table.agent_mut(number).audience = agent::NO_AUDIENCE;
         }
         if let Some(parked) = &mut self.parked {
-            parked.audience = slot::NONE;
+            parked.audience = agent::NO_AUDIENCE;
         }
     }
 
@@ -211,9 +212,13 @@ impl Core {
         (self.table.slot_count(), self.table.agent_count())
     }
 
-    fn audience(&self, id: AudienceId, wall: WallNs) -> Option<u32> {
+    fn audience(&self, id: AudienceId, wall: WallNs) -> Option<u8> {
         let usable = |audience: &Audience| audience.id == id && audience.until.is_none_or(|until| wall < until);
-        self.audiences.iter().position(usable).and_then(|place| u32::try_from(place).ok())
+        self.audiences
+            .iter()
+            .take(usize::from(agent::NO_AUDIENCE))
+            .position(usable)
+            .and_then(|place| u8::try_from(place).ok())
     }
 
     /// The class a slot of `agent` has when it is heard on a listener declared eligible, or not.

@@ -6,6 +6,7 @@ use varta_vlp::AgentId;
 
 use crate::{
     Core,
+    agent::AgentMarks,
     event::{AgentChange, Change, SlotChange, Verdict},
     roster::Roster,
     slot::{Marks, Phase},
@@ -93,7 +94,8 @@ impl Core {
             let (id, has_slots) = (agent.id, agent.slots > 0);
             let (watched, missing) = (self.is_watched(id), self.required.is_told(id));
             let record = self.table.agent_mut(number);
-            (record.watched, record.missing) = (watched, missing);
+            record.marks.set(AgentMarks::WATCHED, watched);
+            record.marks.set(AgentMarks::MISSING, missing);
             if has_slots {
                 self.required.seen(self.roster.as_ref(), id, missing);
             }
@@ -176,7 +178,7 @@ impl Core {
             self.required.watched.insert(id, Watch::Told);
             if let Some(agent) = self.table.find_agent(id) {
                 let record = self.table.agent_mut(agent);
-                record.missing = true;
+                record.marks.set(AgentMarks::MISSING, true);
                 self.required.away += usize::from(record.slots > 0);
             }
             self.changes.push(Change::Agent { agent: id, at: now.mono, what: AgentChange::Missing });
@@ -186,7 +188,7 @@ impl Core {
     /// A missing agent with a slot was heard.
     pub(crate) fn agent_returned(&mut self, now: Now, agent: u32) {
         let record = self.table.agent_mut(agent);
-        record.missing = false;
+        record.marks.set(AgentMarks::MISSING, false);
         let id = record.id;
         self.required.away -= 1;
         let at = now.mono.after(self.return_within(id));

@@ -96,6 +96,7 @@ impl Ingest {
                 persist_failures: self.keeper.failures(),
                 persist_failing: self.keeper.is_failing(),
                 export_lost: self.journal.export_lost(),
+                events_lost: self.journal.events_lost(),
             },
         }
     }
@@ -113,7 +114,7 @@ impl Ingest {
             self.keeper.keep_roster_version(version);
         }
         match export {
-            Some(export) => self.journal.set_export(export),
+            Some((export, switched)) => self.journal.set_export(export, switched),
             None => self.journal.reopen(),
         }
         self.journal.set_beats(beats);

@@ -116,7 +116,7 @@ impl Ingest {
     }
 
     fn read_batch(&mut self, now: Now, number: usize, slept: &mut Option<MonoNs>) {
-        let (inlet, journal, name) = (&mut self.inlets[number], &self.journal, &self.names[number]);
+        let (inlet, journal, name) = (&mut self.inlets[number], &mut self.journal, &self.names[number]);
         let received = inlet.receive(&mut self.buffers, |error| journal.io_error(now, name, error));
         let arrived = received.arrived.map(|arrived| mapped(now, arrived));
         let waited_for = std::mem::replace(&mut inlet.emptied, received.emptied);

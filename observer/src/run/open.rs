@@ -17,12 +17,12 @@ use crate::{
     clock::Clock,
     command::{self, Handle},
     export::{
-        events::{self, Feed},
+        events::Ring,
         http::{self, App, Setup},
         tsv,
     },
     ingest::{Keeper, Listener, Parts, Sleep, tell_refused},
-    journal::Journal,
+    journal::{self, Teller},
     keyring::Keyring,
     listen::{
         filter::Filter,
@@ -40,6 +40,7 @@ const MIN_TOKEN: usize = 16;
 pub(super) struct Opened {
     pub(super) addresses: Addresses,
     pub(super) parts: Parts,
+    pub(super) teller: Teller,
     pub(super) http: Option<HttpParts>,
     pub(super) in_force: InForce,
     pub(super) shutdown_after: Option<Duration>,
@@ -74,7 +75,7 @@ impl Opened {
         };
         let (sleep, waker) = Sleep::new().map_err(RunError::system("make a poller"))?;
         let (handle, commands) = command::channel(waker);
-        let (sink, feed) = events::channel();
+        let ring = Ring::default();
 
         let gather = nanos(config.ingest.gather);
         let now = Clock::now();
@@ -85,16 +86,16 @@ impl Opened {
         let http = http.map(|listener| {
             let app = App::new(Setup {
                 handle: handle.clone(),
-                ring: feed.ring(),
+                ring: ring.clone(),
                 name: name.clone(),
                 started: now.wall,
                 listeners: listeners.iter().map(|listener| listener.name.clone()).collect(),
                 per_agent: config.metrics.per_agent,
                 token,
             });
-            HttpParts { listener, app, feed }
+            HttpParts { listener, app }
         });
-        let journal = Journal::new(now, http.is_some().then_some(sink), export, config.export.beats);
+        let (journal, teller) = journal::channel(now, http.is_some().then_some(ring), export, config.export.beats);
         let version = roster.as_ref().map(|roster| roster.version);
         let mut core = new_core(&config, keyring.audiences)?;
         let started = keeper.begin(&mut core, past);
@@ -130,6 +131,7 @@ impl Opened {
                 commands,
                 watchdog: Watchdog::new(options.watchdog),
             },
+            teller,
             http,
             shutdown_after: options.shutdown_after,
             on_ready: options.on_ready,
@@ -150,7 +152,6 @@ impl Opened {
 pub(super) struct HttpParts {
     listener: TcpListener,
     app: App,
-    feed: Feed,
 }
 
 /// HTTP, served. Dropping it ends it.
@@ -162,14 +163,14 @@ pub(super) struct Serving {
 impl HttpParts {
     /// Serves on the runtime of the caller.
     pub(super) fn spawn(self) -> io::Result<Serving> {
-        let Self { listener, app, feed } = self;
+        let Self { listener, app } = self;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let (end, ended) = oneshot::channel();
         let shutdown = async {
             // Sent or dropped, it is the end.
             let _ = ended.await;
         };
-        Ok(Serving { end, task: tokio::spawn(http::serve(listener, app, feed, shutdown)) })
+        Ok(Serving { end, task: tokio::spawn(http::serve(listener, app, shutdown)) })
     }
 }
 
@@ -187,8 +188,9 @@ impl Serving {
 fn new_core(config: &ObserverConfig, audiences: Vec<Audience>) -> Result<Core, RunError> {
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).map_err(|error| RunError::system("get randomness")(error.into()))?;
-    let limits =
-        Limits { agents: config.limits.agents, slots_per_agent: config.limits.slots_per_agent, ..Limits::default() };
+    // Its highest legal value is this type's.
+    let slots_per_agent = u16::try_from(config.limits.slots_per_agent).unwrap_or(u16::MAX);
+    let limits = Limits { agents: config.limits.agents, slots_per_agent, ..Limits::default() };
     Ok(Core::new(settings(config), limits, audiences, config.listen.len(), u64::from_le_bytes(seed)))
 }
 
