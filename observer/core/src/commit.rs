@@ -201,7 +201,7 @@ impl Core {
             tag: slot.tag,
             process: fingerprint(slot.generation, slot.pid, slot.boot),
             goodbye: slot.goodbye,
-            next_free: NONE,
+            owner: number,
         };
         self.table.set_previous(number, previous);
         let slot = self.table.slot_mut(number);
