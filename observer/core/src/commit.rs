@@ -99,7 +99,7 @@ impl Core {
 
     /// An agent's record as it begins.
     pub(crate) fn add_agent(&mut self, id: AgentId, generation: Generation, secret: AgentSecret, audience: u32) -> u32 {
-        let (watched, missing) = (self.is_watched(id), self.required.is_told(id));
+        let (watched, missing) = (self.is_watched(id), self.is_missing(id));
         self.table.add_agent(Agent {
             id,
             secret,
@@ -157,8 +157,8 @@ impl Core {
             let before = if rare.slots_full == 0 { at + refill } else { rare.slots_full.max(at) };
             rare.slots_full = before + refill;
         }
-        if first {
-            self.required.seen(self.roster.as_ref(), c.header.agent, missing);
+        if first && self.is_counted(agent, c.header.agent) {
+            self.required.seen(missing);
         }
         let number = self.table.add_slot(Slot {
             agent,

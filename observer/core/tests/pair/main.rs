@@ -13,4 +13,5 @@ mod restart;
 mod roster;
 mod sessions;
 mod traffic;
+mod turnover;
 mod verdicts;
