@@ -123,7 +123,7 @@ impl Default for Acceptance {
 pub struct Limits {
     /// Agents known at once, 1 to 10,000,000.
     pub agents: u32,
-    /// Slots one agent may hold, 1 to 65,536.
+    /// Slots one agent may hold, 1 to 65,535.
     pub slots_per_agent: u32,
 }
 

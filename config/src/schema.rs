@@ -127,7 +127,7 @@ fn acceptance(it: &mut Acceptance) -> Vec<Field<'_>> {
 fn limits(it: &mut Limits) -> Vec<Field<'_>> {
     vec![
         field("agents", Restart, Slot::Count(&mut it.agents, 1..=10_000_000)),
-        field("slots_per_agent", Restart, Slot::Count(&mut it.slots_per_agent, 1..=65_536)),
+        field("slots_per_agent", Restart, Slot::Count(&mut it.slots_per_agent, 1..=65_535)),
     ]
 }
 

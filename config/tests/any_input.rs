@@ -59,7 +59,7 @@ prop_compose! {
         (state_dir, key_file, roster_file) in (path(), "/[^\0]{1,20}".prop_map(PathBuf::from), path()),
         listen in (1..=16_u16).prop_flat_map(|count| (1..=count).map(listen).collect::<Vec<_>>()),
         (stall, acceptance) in (stall(), acceptance()),
-        (agents, slots_per_agent) in (1..=10_000_000_u32, 1..=65_536_u32),
+        (agents, slots_per_agent) in (1..=10_000_000_u32, 1..=65_535_u32),
         (port, http_on, token_file) in (any::<u16>(), any::<bool>(), path()),
         per_agent in prop::sample::select(vec![PerAgent::All, PerAgent::Unhealthy, PerAgent::None]),
         (file, beats) in (path(), any::<bool>()),

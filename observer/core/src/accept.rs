@@ -30,7 +30,7 @@ pub(crate) struct Parked {
     bytes: [u8; MAX_LEN],
     len: usize,
     tag: u32,
-    pub(crate) audience: u32,
+    pub(crate) audience: u8,
     secret: Option<AgentSecret>,
     origin: Origin,
 }
@@ -38,7 +38,7 @@ pub(crate) struct Parked {
 /// What the clear header led to: steps 1 to 4.
 struct Found {
     header: Header,
-    audience: u32,
+    audience: u8,
     agent: Option<u32>,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Candidate<'a> {
     pub(crate) message: Message<'a>,
     pub(crate) tag: u32,
     pub(crate) agent: Option<u32>,
-    pub(crate) audience: u32,
+    pub(crate) audience: u8,
     /// The key that opened it, unless the agent's record holds it.
     pub(crate) secret: Option<AgentSecret>,
     pub(crate) origin: Origin,
@@ -161,7 +161,7 @@ impl Core {
 
     fn check_generation(&self, now: Now, header: &Header, agent: u32) -> Result<(), Reject> {
         let record = self.table.agent(agent);
-        if header.generation >= record.floor {
+        if header.generation >= self.table.floor(agent) {
             return Ok(());
         }
         let entry = self.roster.as_ref().and_then(|roster| roster.get(header.agent));

@@ -10,11 +10,12 @@ use varta_vlp::{
 use crate::{
     Core,
     accept::Candidate,
+    agent::{Agent, AgentMarks, Witness},
     blind::Cause,
     event::{AgentChange, Beat, Change, Outcome, SlotChange, SlotId, Verdict},
     judge::Plan,
     limits::SLOT_REFILL,
-    slot::{Agent, Marks, NONE, PackedWindow, Phase, Previous, Slot, Witness, fingerprint},
+    slot::{Marks, NONE, PackedWindow, Phase, Previous, Slot, fingerprint},
     tell::seconds,
     time::{MILLI, MonoNs, Now},
 };
@@ -72,11 +73,13 @@ impl Core {
     fn commit_agent(&mut self, now: Now, c: &mut Candidate<'_>) -> u32 {
         let Header { agent: id, generation, .. } = c.header;
         let secret = c.secret.take();
-        let number = match (c.agent, secret) {
+        match (c.agent, secret) {
             (Some(number), secret) => {
                 if let Some(secret) = secret {
+                    let floor = self.table.floor(number);
                     let record = self.table.agent_mut(number);
-                    (record.secret, record.generation, record.audience) = (secret, generation, c.audience);
+                    (record.secret, record.audience) = (secret, c.audience);
+                    self.raise_floor(now, number, generation, floor);
                 }
                 number
             }
@@ -87,38 +90,28 @@ impl Core {
                 number
             }
             (None, None) => unreachable!("a frame of an agent without a record was opened with a derived key"),
-        };
-        let record = self.table.agent_mut(number);
-        if generation > record.floor {
-            (record.floor, record.floor_since) = (generation, seconds(now.wall.0));
-            self.mark_agent(number);
-            self.changes.push(Change::Agent { agent: id, at: now.mono, what: AgentChange::Generation(generation) });
         }
-        number
+    }
+
+    /// The key of `generation` is the one last used: a higher one than ever becomes the floor.
+    fn raise_floor(&mut self, now: Now, number: u32, generation: Generation, floor: Generation) {
+        self.table.set_generation(number, generation, floor);
+        if generation > floor {
+            let record = self.table.agent_mut(number);
+            record.floor_since = seconds(now.wall.0);
+            let what = AgentChange::Generation(generation);
+            self.changes.push(Change::Agent { agent: record.id, at: now.mono, what });
+            self.mark_agent(number);
+        }
     }
 
     /// An agent's record as it begins.
-    pub(crate) fn add_agent(&mut self, id: AgentId, generation: Generation, secret: AgentSecret, audience: u32) -> u32 {
+    pub(crate) fn add_agent(&mut self, id: AgentId, generation: Generation, secret: AgentSecret, audience: u8) -> u32 {
         let (watched, missing) = (self.is_watched(id), self.is_missing(id));
-        self.table.add_agent(Agent {
-            id,
-            secret,
-            generation,
-            floor: generation,
-            floor_since: 0,
-            audience,
-            first_slot: NONE,
-            slots: 0,
-            changes_full: 0,
-            active: 0,
-            witness: Witness::None,
-            listed: false,
-            watched,
-            dirty: false,
-            missing,
-            slotless: false,
-            rare: false,
-        })
+        let mut agent = Agent::new(id, generation, secret, audience);
+        agent.marks.set(AgentMarks::WATCHED, watched);
+        agent.marks.set(AgentMarks::MISSING, missing);
+        self.table.add_agent(agent)
     }
 
     /// Loss statistics only, and that it is not accepted again.
@@ -150,7 +143,7 @@ impl Core {
         let at = seconds(now.mono.0);
         let refill = seconds(SLOT_REFILL);
         let record = self.table.agent(agent);
-        let (first, missing) = (record.slots == 0, record.missing);
+        let (first, missing) = (record.slots == 0, record.marks.has(AgentMarks::MISSING));
         if !first {
             // The first slot of an agent is put to its account when the second comes.
             let rare = self.table.rare_mut(agent);
@@ -337,7 +330,7 @@ impl Core {
         }
         let record = self.table.agent_mut(agent);
         record.witness = Witness::None;
-        if record.missing {
+        if record.marks.has(AgentMarks::MISSING) {
             self.agent_returned(now, agent);
         }
     }

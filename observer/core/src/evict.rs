@@ -2,6 +2,7 @@
 
 use crate::{
     Core, SlotKey,
+    agent::AgentMarks,
     event::SlotChange,
     limits::FORGET,
     slot::{Marks, Phase},
@@ -41,7 +42,7 @@ impl Core {
     pub(crate) fn lost_slot(&mut self, now: Now, agent: u32) {
         let record = self.table.agent_mut(agent);
         if record.slots == 0 {
-            let (id, missing) = (record.id, record.missing);
+            let (id, missing) = (record.id, record.marks.has(AgentMarks::MISSING));
             if self.is_counted(agent, id) {
                 self.required.unseen(missing);
             }
@@ -52,7 +53,7 @@ impl Core {
     /// From now on the agent has no slot, and is forgotten in time.
     pub(crate) fn list_slotless(&mut self, now: Now, agent: u32) {
         self.table.rare_mut(agent).slotless_since = seconds(now.mono.0);
-        if !std::mem::replace(&mut self.table.agent_mut(agent).slotless, true) {
+        if !self.table.agent_mut(agent).marks.put(AgentMarks::SLOTLESS) {
             self.slotless.push_back((now.mono, agent));
         }
     }
@@ -68,13 +69,13 @@ impl Core {
             let Some((_, agent)) = self.slotless.pop_front() else { return };
             let rare = self.table.rare(agent);
             let record = self.table.agent_mut(agent);
-            record.slotless = false;
+            record.marks.set(AgentMarks::SLOTLESS, false);
             if record.slots > 0 {
                 continue;
             }
             let since = MonoNs(u64::from(rare.slotless_since) * SECOND);
-            if since.after(FORGET) > now.mono || record.listed || rare.untold > 0 {
-                record.slotless = true;
+            if since.after(FORGET) > now.mono || record.marks.has(AgentMarks::LISTED) || rare.untold > 0 {
+                record.marks.set(AgentMarks::SLOTLESS, true);
                 self.slotless.push_back((since.max(MonoNs(now.mono.0 - FORGET + SECOND)), agent));
                 continue;
             }

@@ -13,6 +13,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 mod accept;
+mod agent;
 mod audience;
 mod blind;
 mod commit;
@@ -148,9 +149,17 @@ impl Core {
         self.settings = settings;
     }
 
-    /// Puts other audience keys in force. Agents' cached keys are derived anew where keys changed.
+    /// Puts other audience keys in force, the first 255 at most. Agents' cached keys are derived anew where keys changed.
     pub fn set_audiences(&mut self, audiences: Vec<Audience>) {
-        self.audiences.replace(audiences);
+        if self.audiences.replace(audiences) {
+            return;
+        }
+        for number in 0..self.table.agent_numbers() {
+            self.table.agent_mut(number).audience = agent::NO_AUDIENCE;
+        }
+        if let Some(parked) = &mut self.parked {
+            parked.audience = agent::NO_AUDIENCE;
+        }
     }
 
     /// Everything sent at or before this is refused.

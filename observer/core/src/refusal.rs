@@ -5,9 +5,10 @@ use varta_vlp::{Frame, Reject, UnitId, sealed::BODY_LEN};
 use crate::{
     Core,
     accept::Candidate,
+    agent::Witness,
     event::SlotChange,
     limits::CONTEST,
-    slot::{Aside, Marks, Phase, Refused, Witness},
+    slot::{Aside, Marks, Phase, Refused},
     time::{MonoNs, Now, WallNs},
 };
 

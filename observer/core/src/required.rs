@@ -6,6 +6,7 @@ use varta_vlp::AgentId;
 
 use crate::{
     Core,
+    agent::AgentMarks,
     event::{AgentChange, Change, Verdict},
     roster::Roster,
     time::{MonoNs, Now},
@@ -149,7 +150,7 @@ impl Core {
             self.required.watched.insert(id, Watch::Told);
             if let Some(agent) = self.table.find_agent(id) {
                 let record = self.table.agent_mut(agent);
-                record.missing = true;
+                record.marks.set(AgentMarks::MISSING, true);
                 self.required.away += usize::from(record.slots > 0);
             }
             self.changes.push(Change::Agent { agent: id, at: now.mono, what: AgentChange::Missing });
@@ -159,7 +160,7 @@ impl Core {
     /// A missing agent with a slot was heard.
     pub(crate) fn agent_returned(&mut self, now: Now, agent: u32) {
         let record = self.table.agent_mut(agent);
-        record.missing = false;
+        record.marks.set(AgentMarks::MISSING, false);
         let id = record.id;
         self.required.away -= 1;
         if !self.is_required(id) {

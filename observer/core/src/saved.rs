@@ -4,6 +4,7 @@ use varta_vlp::{AgentId, Generation, Status, UnitId, key::AgentSecret, replay::W
 
 use crate::{
     Core,
+    agent::{AgentMarks, NO_AUDIENCE},
     blind::Cause,
     event::{ObserverChange, Verdict},
     limits::CONTEST,
@@ -129,7 +130,7 @@ impl Core {
         let agent = self.table.live_agent(number)?;
         Some(Saved::Agent(SavedAgent {
             agent: agent.id,
-            floor: agent.floor,
+            floor: self.table.floor(number),
             floor_since: agent.floor_since,
             barrier: self.table.rare(number).barrier,
         }))
@@ -183,7 +184,7 @@ impl Core {
             }
         }
         while let Some(number) = self.dirty_agents.pop() {
-            self.table.agent_mut(number).dirty = false;
+            self.table.agent_mut(number).marks.set(AgentMarks::DIRTY, false);
             self.saved_agent(number).into_iter().for_each(&mut keep);
             if enough() {
                 return true;
@@ -227,8 +228,8 @@ impl Core {
         match saved {
             Saved::Agent(agent) => {
                 let number = self.agent_for(agent.agent, agent.floor);
-                let record = self.table.agent_mut(number);
-                (record.floor, record.floor_since) = (agent.floor, agent.floor_since);
+                self.table.set_generation(number, agent.floor, agent.floor);
+                self.table.agent_mut(number).floor_since = agent.floor_since;
                 if agent.barrier > WallNs(0) {
                     self.table.rare_mut(number).barrier = agent.barrier;
                 }
@@ -245,10 +246,9 @@ impl Core {
     }
 
     fn agent_for(&mut self, id: AgentId, generation: Generation) -> u32 {
-        // The key is derived when the next frame comes: no audience is NONE.
         self.table
             .find_agent(id)
-            .unwrap_or_else(|| self.add_agent(id, generation, AgentSecret::from_bytes([0; 32]), NONE))
+            .unwrap_or_else(|| self.add_agent(id, generation, AgentSecret::from_bytes([0; 32]), NO_AUDIENCE))
     }
 
     fn restore_slot(&mut self, saved: SavedSlot, same_boot: bool) {
@@ -258,6 +258,12 @@ impl Core {
             self.drop_slot(Now::default(), number);
         }
         self.newest_sent = self.newest_sent.max(saved.sent_at);
+        if self.table.agent(agent).slots == u16::MAX {
+            // No room for another: as if it had been evicted.
+            let rare = self.table.rare_mut(agent);
+            rare.barrier = rare.barrier.max(saved.sent_at);
+            return;
+        }
         let mut marks = Marks::default();
         marks.set(Marks::QUIET, true);
         marks.set(Marks::UNPINNED, true);
@@ -351,7 +357,7 @@ impl Core {
         self.check_limit(now);
         // What was read back is on disk already.
         for number in std::mem::take(&mut self.dirty_agents) {
-            self.table.agent_mut(number).dirty = false;
+            self.table.agent_mut(number).marks.set(AgentMarks::DIRTY, false);
         }
         for number in std::mem::take(&mut self.dirty_slots) {
             self.table.slot_mut(number).marks.set(Marks::DIRTY, false);

@@ -1,8 +1,7 @@
-//! What is kept of an agent and of each of its slots. Sizes matter here: there may be a million of each.
+//! What is kept of a slot. Its size matters: there may be a million.
 
 use varta_vlp::{
     AgentId, Generation, Status, UnitId,
-    key::AgentSecret,
     replay::Window,
     sealed::{Flags, Message},
 };
@@ -16,63 +15,6 @@ use crate::{
 
 /// No slot.
 pub(crate) const NONE: u32 = u32::MAX;
-
-/// An agent of which at least one frame has authenticated.
-pub(crate) struct Agent {
-    pub(crate) id: AgentId,
-    /// P for `audience` and `generation`, as last used.
-    pub(crate) secret: AgentSecret,
-    pub(crate) generation: Generation,
-    /// The highest generation that authenticated.
-    pub(crate) floor: Generation,
-    /// When it first did, seconds since the Unix epoch.
-    pub(crate) floor_since: u32,
-    pub(crate) audience: u32,
-    pub(crate) first_slot: u32,
-    pub(crate) slots: u32,
-    /// When its allowance of told changes will be whole again, seconds.
-    pub(crate) changes_full: u32,
-    /// How many of its slots are neither departed nor ended.
-    pub(crate) active: u32,
-    /// Whether its frames were refused for their times since the last acceptance, and with which sign.
-    pub(crate) witness: Witness,
-    /// Whether it stands in the list of witnesses.
-    pub(crate) listed: bool,
-    /// Whether the roster has to be asked for every frame.
-    pub(crate) watched: bool,
-    pub(crate) dirty: bool,
-    /// Whether it was told as missing and not heard since.
-    pub(crate) missing: bool,
-    /// Whether it stands in the list of agents without slots.
-    pub(crate) slotless: bool,
-    /// Whether the table keeps a [`Rare`] of it.
-    pub(crate) rare: bool,
-}
-
-const _: () = assert!(size_of::<Agent>() <= 80, "there may be a million agents");
-
-/// What few agents have.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Rare {
-    /// Nothing sent at or before this is accepted.
-    pub(crate) barrier: WallNs,
-    /// When its allowance of new slots will be whole again, seconds.
-    pub(crate) slots_full: u32,
-    /// Changes not told; while there are any it stands in the list of flapping agents.
-    pub(crate) untold: u32,
-    /// When it lost its last slot, seconds.
-    pub(crate) slotless_since: u32,
-    /// When its frames were last refused for their times, milliseconds, wrapping.
-    pub(crate) witness_at: u32,
-}
-
-/// Whether an agent's frames were refused for their times.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Witness {
-    None,
-    Future,
-    Past,
-}
 
 /// In which part of its life a slot is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

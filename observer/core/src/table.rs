@@ -3,11 +3,12 @@
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use std::{collections::HashMap, hash::BuildHasher as _};
-use varta_vlp::{AgentId, UnitId};
+use varta_vlp::{AgentId, Generation, UnitId};
 
 use crate::{
+    agent::{Agent, AgentMarks, Rare},
     deadlines::Deadlines,
-    slot::{Agent, Marks, NONE, Previous, Rare, Slot},
+    slot::{Marks, NONE, Previous, Slot},
 };
 
 /// All agents and slots. Numbers of removed ones are used again.
@@ -36,7 +37,11 @@ fn key_of(unit: UnitId, pid: u32) -> u64 {
     if unit == UnitId::NONE { u64::from(pid) } else { u64::from(unit.0) << 32 }
 }
 
-#[expect(clippy::indexing_slicing, reason = "numbers come from this table and are valid until removed")]
+#[expect(
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    reason = "numbers come from this table and are valid until removed"
+)]
 impl Table {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
@@ -65,12 +70,34 @@ impl Table {
 
     /// What few agents have; of the others, nothing.
     pub(crate) fn rare(&self, agent: u32) -> Rare {
-        if self.agent(agent).rare { self.rare.get(&agent).copied().unwrap_or_default() } else { Rare::default() }
+        if self.agent(agent).marks.has(AgentMarks::RARE) {
+            self.rare.get(&agent).copied().unwrap_or_default()
+        } else {
+            Rare::default()
+        }
     }
 
     pub(crate) fn rare_mut(&mut self, agent: u32) -> &mut Rare {
-        self.agent_mut(agent).rare = true;
+        self.agent_mut(agent).marks.set(AgentMarks::RARE, true);
         self.rare.entry(agent).or_default()
+    }
+
+    /// The highest generation of an agent that authenticated.
+    pub(crate) fn floor(&self, agent: u32) -> Generation {
+        let record = self.agent(agent);
+        let above = record.marks.has(AgentMarks::BELOW_FLOOR).then(|| self.rare(agent).floor).flatten();
+        above.unwrap_or(record.generation)
+    }
+
+    /// Says which generation the key last used is of; the floor is never below it.
+    pub(crate) fn set_generation(&mut self, agent: u32, generation: Generation, floor: Generation) {
+        let record = self.agent_mut(agent);
+        record.generation = generation;
+        let below = generation < floor;
+        record.marks.set(AgentMarks::BELOW_FLOOR, below);
+        if below {
+            self.rare_mut(agent).floor = Some(floor);
+        }
     }
 
     pub(crate) fn slot(&self, number: u32) -> &Slot {
@@ -112,13 +139,14 @@ impl Table {
         self.agent_index.find(self.hasher.hash_one(id.0), |place| self.agents[*place as usize].id == id).copied()
     }
 
-    pub(crate) fn add_agent(&mut self, agent: Agent) -> u32 {
+    pub(crate) fn add_agent(&mut self, mut agent: Agent) -> u32 {
         let id = agent.id;
         let place = match self.free_agents.pop() {
             Some(place) => {
                 // Still in the list of what is to be saved, if the one before was.
-                let dirty = self.agents[place as usize].dirty;
-                self.agents[place as usize] = Agent { dirty, ..agent };
+                let dirty = self.agents[place as usize].marks.has(AgentMarks::DIRTY);
+                agent.marks.set(AgentMarks::DIRTY, dirty);
+                self.agents[place as usize] = agent;
                 place
             }
             None => {
@@ -182,7 +210,7 @@ impl Table {
         };
         let agent = &mut self.agents[owner as usize];
         agent.first_slot = place;
-        agent.slots += 1;
+        agent.slots = agent.slots.checked_add(1).expect("an agent's slots are counted in 16 bits");
         self.slot_count += 1;
         match agent.slots {
             1 => {}
@@ -295,35 +323,18 @@ mod tests {
     use std::collections::HashMap;
 
     use proptest::prelude::*;
-    use varta_vlp::{Generation, Status, key::AgentSecret};
+    use varta_vlp::{Status, key::AgentSecret};
 
     use super::*;
     use crate::{
+        agent::NO_AUDIENCE,
         event::Verdict,
-        slot::{PackedWindow, Phase, Witness},
+        slot::{PackedWindow, Phase},
         time::{MonoNs, WallNs},
     };
 
     fn agent(id: u64) -> Agent {
-        Agent {
-            id: AgentId(id),
-            secret: AgentSecret::from_bytes([0; 32]),
-            generation: Generation(1),
-            floor: Generation(1),
-            floor_since: 0,
-            audience: 0,
-            first_slot: NONE,
-            slots: 0,
-            changes_full: 0,
-            active: 0,
-            witness: Witness::None,
-            listed: false,
-            watched: false,
-            dirty: false,
-            missing: false,
-            slotless: false,
-            rare: false,
-        }
+        Agent::new(AgentId(id), Generation(1), AgentSecret::from_bytes([0; 32]), NO_AUDIENCE)
     }
 
     fn slot(agent: u32, unit: u32, pid: u32) -> Slot {
@@ -427,7 +438,7 @@ mod tests {
                     let Some(agent) = table.find_agent(AgentId(id)) else { continue };
                     let count = slots.keys().filter(|key| key.0 == id).count();
                     prop_assert_eq!(table.slots_of(agent).count(), count);
-                    prop_assert_eq!(table.agent(agent).slots as usize, count);
+                    prop_assert_eq!(usize::from(table.agent(agent).slots), count);
                     prop_assert!(table.live_agent(agent).is_some());
                 }
             }

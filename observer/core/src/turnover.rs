@@ -6,6 +6,7 @@
 
 use crate::{
     Core,
+    agent::AgentMarks,
     event::SlotChange,
     roster::Roster,
     slot::{Marks, Phase},
@@ -95,7 +96,7 @@ impl Core {
 
     /// Whether the roster is to be asked of every frame of an agent.
     pub(crate) fn asks_roster(&self, agent: u32) -> bool {
-        self.table.agent(agent).watched || self.turnover.is_some()
+        self.table.agent(agent).marks.has(AgentMarks::WATCHED) || self.turnover.is_some()
     }
 
     /// The roster by which the agent of that number is counted.
@@ -120,14 +121,15 @@ impl Core {
     /// Makes an agent with a record agree with the roster in force. Returns how many slots it has.
     fn agree(&mut self, now: Now, number: u32) -> u32 {
         let Some(agent) = self.table.live_agent(number) else { return 0 };
-        let (id, slots, missing) = (agent.id, agent.slots, agent.missing);
+        let (id, slots, missing) = (agent.id, u32::from(agent.slots), agent.marks.has(AgentMarks::MISSING));
         if slots > 0 && self.is_counted(number, id) {
             self.required.unseen(missing);
         }
         self.watch(now, id);
         let (watched, missing) = (self.is_watched(id), self.is_missing(id));
-        let record = self.table.agent_mut(number);
-        (record.watched, record.missing) = (watched, missing);
+        let marks = &mut self.table.agent_mut(number).marks;
+        marks.set(AgentMarks::WATCHED, watched);
+        marks.set(AgentMarks::MISSING, missing);
         if slots > 0 && self.roster.as_ref().is_some_and(|roster| roster.get(id).is_some()) {
             self.required.seen(missing);
         }

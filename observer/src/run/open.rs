@@ -186,8 +186,9 @@ impl Serving {
 fn new_core(config: &ObserverConfig, audiences: Vec<Audience>) -> Result<Core, RunError> {
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).map_err(|error| RunError::system("get randomness")(error.into()))?;
-    let limits =
-        Limits { agents: config.limits.agents, slots_per_agent: config.limits.slots_per_agent, ..Limits::default() };
+    // Its highest legal value is this type's.
+    let slots_per_agent = u16::try_from(config.limits.slots_per_agent).unwrap_or(u16::MAX);
+    let limits = Limits { agents: config.limits.agents, slots_per_agent, ..Limits::default() };
     Ok(Core::new(settings(config), limits, audiences, config.listen.len(), u64::from_le_bytes(seed)))
 }
 

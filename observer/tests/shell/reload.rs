@@ -74,7 +74,8 @@ fn a_roster_of_thousands_is_in_force_in_whole_when_the_reload_is_over() {
     let file = rig.path("roster.toml");
     rig.config.observer.roster_file = Some(file.clone());
     let many = |count: u32, rest: &str| {
-        let agents: String = (0..count).map(|number| format!("[[agent]]\nname = \"many-{number}\"\n")).collect();
+        let agents: String =
+            (0..count).map(|number| format!("[[agent]]\nname = \"many-{number}\"\ngeneration = 1\n")).collect();
         format!("{agents}{rest}")
     };
     std::fs::write(&file, roster(1, &many(1, WEB))).unwrap();
