@@ -329,7 +329,7 @@ mod tests {
     use crate::{
         agent::NO_AUDIENCE,
         event::Verdict,
-        slot::{PackedWindow, Phase},
+        slot::{Goodbye, PackedWindow, Phase},
         time::{MonoNs, WallNs},
     };
 
@@ -347,11 +347,9 @@ mod tests {
             tag: 0,
             session: 0,
             window: PackedWindow::default(),
-            last_counter: u64::MAX,
             boot: 0,
             timestamp: 0,
             sent_at: WallNs(0),
-            largest_sent: WallNs(0),
             offset: 0,
             arrival: MonoNs(0),
             heard: MonoNs(0),
@@ -366,13 +364,14 @@ mod tests {
             phase: Phase::Ended,
             verdict: Verdict::Critical,
             marks: Marks::default(),
+            goodbye: Goodbye::NONE,
             announce: None,
         }
     }
 
     fn previous(start: u64) -> Previous {
         let window = PackedWindow::default();
-        Previous { start, window, last_counter: u64::MAX, offset: 0, tag: 0, process: 0, next_free: NONE }
+        Previous { start, window, offset: 0, tag: 0, process: 0, goodbye: Goodbye::NONE, next_free: NONE }
     }
 
     #[derive(Clone, Copy, Debug)]

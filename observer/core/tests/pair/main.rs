@@ -7,6 +7,7 @@ mod world;
 mod blindness;
 mod bounds;
 mod conflicts;
+mod goodbyes;
 mod order;
 mod rejects;
 mod restart;
