@@ -366,7 +366,10 @@ impl Core {
                 self.list_slotless(now, number);
             }
         }
-        self.apply_roster(now);
+        // Nobody was counted while records were taken back.
+        let roster = self.roster.take();
+        self.required.count_anew();
+        self.set_roster(now, roster);
     }
 
     fn restart_deadlines(&mut self, now: Now, how: Start, sighted: MonoNs) -> u32 {
