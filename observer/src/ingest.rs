@@ -14,8 +14,9 @@ mod unread;
 
 use std::{io, sync::mpsc::Receiver};
 
+use tokio::sync::oneshot;
 use varta_config::KernelFilter;
-use varta_core::{Core, MILLI, MonoNs, Now, Outcome};
+use varta_core::{Core, MILLI, MonoNs, Now, Outcome, Retired};
 
 use self::{
     answer::Asked,
@@ -93,6 +94,8 @@ struct Ingest {
     asked: bool,
     /// Whether more records are to be handed to the disk.
     keeping: bool,
+    /// While another roster is being put in force, who is told when it is.
+    turning: Option<oneshot::Sender<Retired>>,
 }
 
 /// Runs until it is told to stop, and saves the state exactly.
@@ -131,6 +134,7 @@ pub(crate) fn run(parts: Parts) -> io::Result<()> {
         behind: false,
         asked: false,
         keeping: false,
+        turning: None,
     };
     while ingest.turn() {
         ingest.sleep(&mut sleep)?;
@@ -152,6 +156,7 @@ impl Ingest {
         let before = self.datagrams();
         let seen = self.drain(now, BUDGET);
         self.gather.drained(self.turns.last(), self.datagrams() - before);
+        self.turn_roster(now);
         self.core.handle_timeout(seen);
         self.tell_changes(seen);
         self.keeping = self.keeper.turn(&mut self.core, now);
@@ -169,7 +174,7 @@ impl Ingest {
 
     /// Sleeps until something is to be done.
     fn sleep(&mut self, sleep: &mut Sleep) -> io::Result<()> {
-        let busy = self.behind || self.asked;
+        let busy = self.behind || self.asked || self.turning.is_some();
         let keep = if self.keeping { self.turns.last().after(MILLI) } else { self.keeper.next() };
         let wake = self.core.poll_timeout().min(keep).min(self.watchdog.next()).min(self.next_look());
         if busy {

@@ -107,7 +107,7 @@ impl Core {
 
     /// An agent's record as it begins.
     pub(crate) fn add_agent(&mut self, id: AgentId, generation: Generation, secret: AgentSecret, audience: u8) -> u32 {
-        let (watched, missing) = (self.is_watched(id), self.required.is_told(id));
+        let (watched, missing) = (self.is_watched(id), self.is_missing(id));
         let mut agent = Agent::new(id, generation, secret, audience);
         agent.marks.set(AgentMarks::WATCHED, watched);
         agent.marks.set(AgentMarks::MISSING, missing);
@@ -148,8 +148,8 @@ impl Core {
             let before = if rare.slots_full == 0 { at + refill } else { rare.slots_full.max(at) };
             rare.slots_full = before + refill;
         }
-        if first {
-            self.required.seen(self.roster.as_ref(), c.header.agent, missing);
+        if first && self.is_counted(agent, c.header.agent) {
+            self.required.seen(missing);
         }
         let number = self.table.add_slot(Slot {
             agent,
@@ -201,7 +201,7 @@ impl Core {
             tag: slot.tag,
             process: fingerprint(slot.generation, slot.pid, slot.boot),
             goodbye: slot.goodbye,
-            next_free: NONE,
+            owner: number,
         };
         self.table.set_previous(number, previous);
         let slot = self.table.slot_mut(number);

@@ -43,7 +43,9 @@ impl Core {
         let record = self.table.agent_mut(agent);
         if record.slots == 0 {
             let (id, missing) = (record.id, record.marks.has(AgentMarks::MISSING));
-            self.required.unseen(self.roster.as_ref(), id, missing);
+            if self.is_counted(agent, id) {
+                self.required.unseen(missing);
+            }
             self.list_slotless(now, agent);
         }
     }

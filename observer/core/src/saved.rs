@@ -303,7 +303,7 @@ impl Core {
         if let Some((start, newest, seen)) = saved.previous {
             let window = PackedWindow::pack(Window::from_parts(newest, seen));
             let (offset, goodbye) = (i64::MAX, Goodbye::NONE);
-            let previous = Previous { start, window, offset, tag: 0, process: 0, goodbye, next_free: NONE };
+            let previous = Previous { start, window, offset, tag: 0, process: 0, goodbye, owner: number };
             self.table.set_previous(number, previous);
         }
         if let Some(until) = saved.contested_until {
@@ -366,7 +366,10 @@ impl Core {
                 self.list_slotless(now, number);
             }
         }
-        self.apply_roster(now);
+        // Nobody was counted while records were taken back.
+        let roster = self.roster.take();
+        self.required.count_anew();
+        self.set_roster(now, roster);
     }
 
     fn restart_deadlines(&mut self, now: Now, how: Start, sighted: MonoNs) -> u32 {

@@ -14,4 +14,5 @@ mod restart;
 mod roster;
 mod sessions;
 mod traffic;
+mod turnover;
 mod verdicts;
