@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::{clock, process::Process};
 
-/// How long a bounded load may take.
+/// How much longer a bounded load may take than its rate says.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Starts loads.
@@ -92,11 +92,12 @@ impl Loader {
     /// Sends all of it.
     pub(crate) fn run(&self, to: SocketAddr, load: &Load) -> anyhow::Result<Sent> {
         let mut process = self.start(to, load)?;
-        let ended = clock::wait_for(LIMIT, || Ok(process.0.try_wait()?))?;
+        let limit = LIMIT + Duration::from_secs(load.rate.map_or(0, |rate| load.count / rate.max(1)));
+        let ended = clock::wait_for(limit, || Ok(process.0.try_wait()?))?;
         match ended {
             Some(status) if status.success() => {}
             Some(status) => bail!("varta bench load ended with {status}"),
-            None => bail!("varta bench load did not end within {} s", LIMIT.as_secs()),
+            None => bail!("varta bench load did not end within {} s", limit.as_secs()),
         }
         let mut line = String::new();
         process.0.stdout.take().context("it was piped")?.read_to_string(&mut line)?;

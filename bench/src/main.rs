@@ -23,6 +23,7 @@
 mod agents;
 mod bare;
 mod clock;
+mod detection;
 mod flood;
 mod load;
 mod machine;
@@ -51,6 +52,8 @@ enum Verb {
     Spine(spine::SpineArgs),
     /// The limit by itself: receives and opens, and answers each line on standard input with its counts.
     Bare(bare::BareArgs),
+    /// How soon deaths are told and how often the living are accused, in simulated worlds, beside other detectors.
+    Detection(detection::DetectionArgs),
     /// What an attacker sends, bounded in time and count.
     Flood(flood::FloodArgs),
     /// Genuine agents in one process, to stand beside a flood.
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
     let result = match Args::parse().verb {
         Verb::Spine(args) => spine::run(&args),
         Verb::Bare(args) => bare::run(&args),
+        Verb::Detection(args) => detection::run(&args),
         Verb::Flood(args) => flood::run(&args),
         Verb::Agents(args) => agents::run(&args),
     };

@@ -27,6 +27,10 @@ struct Service {
 
 impl Service {
     fn start(folder: &Path, config: &str, watchdog: Option<Duration>) -> Self {
+        Self::start_logging_to(folder, config, watchdog, Stdio::null())
+    }
+
+    fn start_logging_to(folder: &Path, config: &str, watchdog: Option<Duration>, log: Stdio) -> Self {
         let key = ObserverKeyFile {
             audience: "obs-1".to_owned(),
             secret: AudienceSecret::from_bytes([7; 32]),
@@ -39,7 +43,7 @@ impl Service {
         manager.set_read_timeout(Some(LIMIT)).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_varta"));
         command.args(["watch", "--config"]).arg(folder.join("observer.toml"));
-        command.env("NOTIFY_SOCKET", folder.join("notify")).stderr(Stdio::null());
+        command.env("NOTIFY_SOCKET", folder.join("notify")).stderr(log);
         if let Some(watchdog) = watchdog {
             command.env("WATCHDOG_USEC", watchdog.as_micros().to_string());
         }
@@ -92,6 +96,26 @@ fn the_service_manager_is_told_of_start_reload_and_stop() {
     service.signal(Signal::SIGTERM);
     service.hears("STOPPING=1");
     assert_eq!(service.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_log_that_nobody_reads_or_that_is_full_stops_nothing() {
+    let (reader, closed) = std::io::pipe().unwrap();
+    drop(reader);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for log in [Stdio::from(closed), Stdio::from(full)] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut service = Service::start_logging_to(folder.path(), CONFIG, None, log);
+        service.hears("READY=1");
+        // Each reload is told in the log.
+        for _ in 0..3 {
+            service.signal(Signal::SIGHUP);
+            service.hears("RELOADING=1");
+            service.hears("READY=1");
+        }
+        service.signal(Signal::SIGTERM);
+        assert_eq!(service.child.wait().unwrap().code(), Some(0));
+    }
 }
 
 #[test]

@@ -22,8 +22,8 @@ mod units;
 
 pub use error::{ConfigError, Problem, Problems};
 pub use observer::{
-    Acceptance, Export, Http, Identity, Limits, Listen, Log, LogFormat, LogLevel, Metrics, ObserverConfig, PerAgent,
-    Stall, Trust,
+    Acceptance, Export, Http, Identity, Ingest, KernelFilter, Limits, Listen, Log, LogFormat, LogLevel, Metrics,
+    ObserverConfig, PerAgent, Stall, Trust,
 };
 pub use read::MAX_FILE_BYTES;
 pub use reload::Reload;

@@ -14,6 +14,8 @@ pub struct ObserverConfig {
     pub observer: Identity,
     /// `[[listen]]`: where beats are received, 1 to 16 of them.
     pub listen: Vec<Listen>,
+    /// `[ingest]`: how datagrams are read.
+    pub ingest: Ingest,
     /// `[stall]`: when silence is a stall.
     pub stall: Stall,
     /// `[acceptance]`: how far clocks may differ and how long old keys live.
@@ -52,6 +54,8 @@ pub struct Listen {
     pub trust: Trust,
     /// Receive buffer asked of the kernel, in bytes, 64 KiB to 1 GiB. The kernel may grant less.
     pub receive_buffer: u32,
+    /// When the kernel refuses what is no datagram for this observer.
+    pub kernel_filter: KernelFilter,
 }
 
 impl Default for Listen {
@@ -60,7 +64,21 @@ impl Default for Listen {
             sealed: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 9900),
             trust: Trust::default(),
             receive_buffer: 8 << 20,
+            kernel_filter: KernelFilter::default(),
         }
+    }
+}
+
+/// `[ingest]`: how datagrams are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ingest {
+    /// How long datagrams may gather to be read together while many come, 0 to 5 ms; 0 wakes for each.
+    pub gather: Duration,
+}
+
+impl Default for Ingest {
+    fn default() -> Self {
+        Self { gather: Duration::from_micros(500) }
     }
 }
 
@@ -120,7 +138,7 @@ impl Default for Acceptance {
 pub struct Limits {
     /// Agents known at once, 1 to 10,000,000.
     pub agents: u32,
-    /// Slots one agent may hold, 1 to 65,536.
+    /// Slots one agent may hold, 1 to 65,535.
     pub slots_per_agent: u32,
 }
 
@@ -178,6 +196,20 @@ choice! {
         Verified = "verified",
         /// The operator vouches for the path: recovery is possible where the roster grants it, too.
         OperatorAttested = "operator-attested",
+    }
+}
+
+choice! {
+    /// When a socket filter has the kernel refuse datagrams by length, header and audience (`vlp/SPEC.md`, acceptance,
+    /// steps 1 to 3).
+    KernelFilter {
+        /// Never: all are read, refused and counted by reason.
+        Off = "off",
+        /// While a flood of them lasts.
+        #[default]
+        Auto = "auto",
+        /// Always.
+        On = "on",
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use varta_config::{
-    Acceptance, Export, Http, Identity, Limits, Listen, Log, LogFormat, LogLevel, Metrics, ObserverConfig, PerAgent,
-    Stall, Trust,
+    Acceptance, Export, Http, Identity, Ingest, KernelFilter, Limits, Listen, Log, LogFormat, LogLevel, Metrics,
+    ObserverConfig, PerAgent, Stall, Trust,
 };
 
 fn duration(low_ms: u64, high_ms: u64) -> impl Strategy<Value = Duration> {
@@ -24,8 +24,14 @@ fn listen(port: u16) -> impl Strategy<Value = Listen> {
         any::<std::net::IpAddr>(),
         prop::sample::select(vec![Trust::Verified, Trust::OperatorAttested]),
         65_536..=1_u32 << 30,
+        prop::sample::select(vec![KernelFilter::Off, KernelFilter::Auto, KernelFilter::On]),
     )
-        .prop_map(move |(ip, trust, receive_buffer)| Listen { sealed: (ip, port).into(), trust, receive_buffer })
+        .prop_map(move |(ip, trust, receive_buffer, kernel_filter)| Listen {
+            sealed: (ip, port).into(),
+            trust,
+            receive_buffer,
+            kernel_filter,
+        })
 }
 
 const DAY: u64 = 86_400_000;
@@ -52,8 +58,8 @@ prop_compose! {
         name in prop::option::of("[A-Za-z0-9][A-Za-z0-9._:@+-]{0,63}"),
         (state_dir, key_file, roster_file) in (path(), "/[^\0]{1,20}".prop_map(PathBuf::from), path()),
         listen in (1..=16_u16).prop_flat_map(|count| (1..=count).map(listen).collect::<Vec<_>>()),
-        (stall, acceptance) in (stall(), acceptance()),
-        (agents, slots_per_agent) in (1..=10_000_000_u32, 1..=65_536_u32),
+        (gather, stall, acceptance) in (duration(0, 5), stall(), acceptance()),
+        (agents, slots_per_agent) in (1..=10_000_000_u32, 1..=65_535_u32),
         (port, http_on, token_file) in (any::<u16>(), any::<bool>(), path()),
         per_agent in prop::sample::select(vec![PerAgent::All, PerAgent::Unhealthy, PerAgent::None]),
         (file, beats) in (path(), any::<bool>()),
@@ -64,6 +70,7 @@ prop_compose! {
         ObserverConfig {
             observer: Identity { name, state_dir, key_file: Some(key_file), roster_file },
             listen,
+            ingest: Ingest { gather },
             stall,
             acceptance,
             limits: Limits { agents, slots_per_agent },

@@ -24,12 +24,12 @@ fn mistakes_in_the_text() {
         ),
         (
             "socket = \"/run/v\"",
-            "obs.toml:5: listen[0].socket: unknown key; [[listen]] knows sealed, trust, receive_buffer",
+            "obs.toml:5: listen[0].socket: unknown key; [[listen]] knows sealed, trust, receive_buffer, kernel_filter",
         ),
         ("[stal]\nmisses = 1", "obs.toml:5: stal: unknown section; did you mean `stall`?"),
         (
             "[recovery]\nexec = []",
-            "obs.toml:5: recovery: unknown section; there are observer, listen, stall, acceptance, limits, http, metrics, export, log",
+            "obs.toml:5: recovery: unknown section; there are observer, listen, ingest, stall, acceptance, limits, http, metrics, export, log",
         ),
         (
             "[stall]\nVARTA-ROOT-SECRET-1XYZ = 1",

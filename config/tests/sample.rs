@@ -93,7 +93,7 @@ fn sample_tells_the_ranges() {
             ranges += 1;
         }
     }
-    assert_eq!(ranges, 12);
+    assert_eq!(ranges, 13);
 }
 
 /// A key marked (restart) in the sample waits for a restart, and no other does.
@@ -135,6 +135,7 @@ fn other_values(full: &str) -> String {
             };
             let other = match (key, value) {
                 ("trust", _) => "\"operator-attested\"".to_owned(),
+                ("kernel_filter", _) => "\"on\"".to_owned(),
                 ("per_agent", _) => "\"none\"".to_owned(),
                 ("format", _) => "\"json\"".to_owned(),
                 ("level", _) => "\"debug\"".to_owned(),
@@ -143,6 +144,7 @@ fn other_values(full: &str) -> String {
                 (_, address) if address.contains(":99") => address.replace(":99", ":88"),
                 (_, path) if path.contains('/') => path.replace('/', "/other/"),
                 ("name", _) => "\"other\"".to_owned(),
+                ("gather", _) => "\"3ms\"".to_owned(),
                 (_, duration) if duration.starts_with('"') => "\"7s\"".to_owned(),
                 (_, number) => number.replace(['1', '2', '4'], "9").replace("9000000", "9000"),
             };

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use tokio::sync::oneshot;
-use varta_core::{Audience, Cause, Counters, Roster, Settings, Verdict};
+use varta_core::{Audience, Cause, Counters, Retired, Roster, Settings, Verdict};
 use varta_vlp::{AgentId, UnitId};
 
 use crate::{export::tsv::Export, row::Row, sample::Samples};
@@ -69,6 +69,10 @@ pub struct Snapshot {
 pub struct ShellCounters {
     /// By listener: datagrams the kernel dropped before they could be read.
     pub kernel_drops: Vec<u64>,
+    /// By listener: datagrams that a socket filter of ours refused.
+    pub kernel_filtered: Vec<u64>,
+    /// By listener: 1 while such a filter is in force.
+    pub kernel_filter: Vec<u64>,
     /// By listener: the receive buffer that was granted, bytes.
     pub receive_buffer: Vec<u64>,
     /// From the instant at which the loop should have woken to the one at which it did, by bucket of
@@ -82,6 +86,8 @@ pub struct ShellCounters {
     pub persist_failing: bool,
     /// Lines of the export file that were lost.
     pub export_lost: u64,
+    /// Events that were lost because too many waited to be told.
+    pub events_lost: u64,
 }
 
 /// Upper bounds of the wake-up histogram, seconds.
@@ -98,12 +104,13 @@ pub struct Reload {
     pub roster: Option<Option<Roster>>,
     /// The version of that roster, to be remembered.
     pub roster_version: Option<u64>,
-    /// Another event file, or none; outer `None` opens the one in force anew by its name.
-    pub export: Option<Option<Export>>,
+    /// Another event file, or none, and what is dropped once nothing more comes to the one before; outer `None` opens the
+    /// one in force anew by its name.
+    pub export: Option<(Option<Export>, oneshot::Sender<()>)>,
     /// Whether every accepted beat is a row of it.
     pub beats: bool,
-    /// Told when all of it is in force.
-    pub done: oneshot::Sender<()>,
+    /// Told when all of it is in force, and given the roster that was before.
+    pub done: oneshot::Sender<Retired>,
 }
 
 /// A question or an order for the ingest thread.

@@ -5,18 +5,25 @@
 
 mod answer;
 mod drain;
+mod flood;
+mod gather;
 mod keep;
 mod sleep;
 mod turns;
+mod unread;
 
 use std::{io, sync::mpsc::Receiver};
 
-use varta_core::{Core, MILLI, MonoNs, Now, Outcome};
+use tokio::sync::oneshot;
+use varta_config::KernelFilter;
+use varta_core::{Core, MILLI, MonoNs, Now, Outcome, Retired};
 
 use self::{
     answer::Asked,
     drain::Inlet,
+    gather::Gather,
     turns::{Turns, Wakeups},
+    unread::Filtering,
 };
 use crate::{
     clock::Clock,
@@ -24,12 +31,13 @@ use crate::{
     journal::Journal,
     listen::{
         drops::KernelDrops,
+        filter::Filter,
         udp::{BoundUdp, Buffers},
     },
     notify::Watchdog,
 };
 
-pub(crate) use self::{keep::Keeper, sleep::Sleep};
+pub(crate) use self::{keep::Keeper, sleep::Sleep, unread::tell_refused};
 
 /// Batches read in one turn, of all listeners together.
 const BUDGET: u32 = 64;
@@ -43,15 +51,21 @@ pub(crate) struct Listener {
     pub(crate) name: String,
     /// Whether it is eligible for recovery.
     pub(crate) attested: bool,
+    /// When a kernel filter is to be in force, and whether it is.
+    pub(crate) filter: (KernelFilter, bool),
 }
 
 /// What the ingest thread is made of.
 pub(crate) struct Parts {
     pub(crate) listeners: Vec<Listener>,
     pub(crate) core: Core,
+    /// What listeners filter by.
+    pub(crate) filter: Filter,
     pub(crate) keeper: Keeper,
     pub(crate) journal: Journal,
     pub(crate) sleep: Sleep,
+    /// For how long datagrams may gather, nanoseconds.
+    pub(crate) gather: u64,
     pub(crate) commands: Receiver<Command>,
     pub(crate) watchdog: Watchdog,
 }
@@ -61,6 +75,7 @@ struct Ingest {
     inlets: Vec<Inlet>,
     names: Vec<String>,
     core: Core,
+    filter: Filter,
     keeper: Keeper,
     journal: Journal,
     commands: Receiver<Command>,
@@ -69,6 +84,7 @@ struct Ingest {
     buffers: Buffers,
     outcomes: Vec<Outcome>,
     turns: Turns,
+    gather: Gather,
     wakeups: Wakeups,
     /// When the loop last went to sleep with nothing left to do.
     slept: Option<MonoNs>,
@@ -78,6 +94,8 @@ struct Ingest {
     asked: bool,
     /// Whether more records are to be handed to the disk.
     keeping: bool,
+    /// While another roster is being put in force, who is told when it is.
+    turning: Option<oneshot::Sender<Retired>>,
 }
 
 /// Runs until it is told to stop, and saves the state exactly.
@@ -85,12 +103,15 @@ struct Ingest {
 /// # Errors
 /// The poller's: nothing can be received any more.
 pub(crate) fn run(parts: Parts) -> io::Result<()> {
-    let Parts { listeners, core, keeper, journal, mut sleep, commands, watchdog } = parts;
+    let Parts { listeners, core, filter, keeper, journal, mut sleep, gather, commands, watchdog } = parts;
     let mut families: Vec<_> = listeners.iter().map(|listener| listener.bound.family()).collect();
     families.sort_unstable_by_key(|family| *family as i32);
     families.dedup();
-    let (inlets, names): (Vec<_>, Vec<_>) =
-        listeners.into_iter().map(|listener| (Inlet::new(listener.bound, listener.attested), listener.name)).unzip();
+    let queue = listeners.iter().map(|listener| listener.bound.granted).min().unwrap_or(0);
+    let open = |Listener { bound, name, attested, filter: (mode, attached) }: Listener| {
+        (Inlet::new(bound, attested, Filtering::new(mode, attached)), name)
+    };
+    let (inlets, names): (Vec<_>, Vec<_>) = listeners.into_iter().map(open).unzip();
     for (number, inlet) in inlets.iter().enumerate() {
         sleep.watch(inlet.fd(), number)?;
     }
@@ -98,6 +119,7 @@ pub(crate) fn run(parts: Parts) -> io::Result<()> {
         inlets,
         names,
         core,
+        filter,
         keeper,
         journal,
         commands,
@@ -106,11 +128,13 @@ pub(crate) fn run(parts: Parts) -> io::Result<()> {
         buffers: Buffers::new(),
         outcomes: Vec::with_capacity(crate::listen::udp::BATCH),
         turns: Turns::new(Clock::now().mono),
+        gather: Gather::new(gather, queue),
         wakeups: Wakeups::default(),
         slept: None,
         behind: false,
         asked: false,
         keeping: false,
+        turning: None,
     };
     while ingest.turn() {
         ingest.sleep(&mut sleep)?;
@@ -129,7 +153,10 @@ impl Ingest {
         }
         self.core.begin_turn(self.behind);
         self.keeper.follow(&mut self.core);
+        let before = self.datagrams();
         let seen = self.drain(now, BUDGET);
+        self.gather.drained(self.turns.last(), self.datagrams() - before);
+        self.turn_roster(now);
         self.core.handle_timeout(seen);
         self.tell_changes(seen);
         self.keeping = self.keeper.turn(&mut self.core, now);
@@ -142,18 +169,22 @@ impl Ingest {
         while let Some(change) = self.core.poll_change() {
             self.journal.change(&self.core, now, &change);
         }
+        self.journal.hand_over();
     }
 
     /// Sleeps until something is to be done.
     fn sleep(&mut self, sleep: &mut Sleep) -> io::Result<()> {
-        let busy = self.behind || self.asked;
+        let busy = self.behind || self.asked || self.turning.is_some();
         let keep = if self.keeping { self.turns.last().after(MILLI) } else { self.keeper.next() };
-        let wake = self.core.poll_timeout().min(keep).min(self.watchdog.next());
+        let wake = self.core.poll_timeout().min(keep).min(self.watchdog.next()).min(self.next_look());
         if busy {
             self.turns.sleep_until(MonoNs(0));
         } else {
             self.turns.sleep_until(wake);
             self.slept = Some(self.turns.last());
+        }
+        if let Some(until) = self.gather.until().filter(|until| !busy && *until < wake) {
+            return self.pause(until);
         }
         let inlets = &mut self.inlets;
         let rang = sleep.sleep(wake, busy, |number| inlets[number].wake())?;
@@ -161,6 +192,13 @@ impl Ingest {
             self.wakeups.record(Clock::now().mono.since(wake));
         }
         Ok(())
+    }
+
+    /// Sleeps past what comes in until then, and has all sockets read.
+    fn pause(&mut self, until: MonoNs) -> io::Result<()> {
+        self.turns.sleep_until(until);
+        self.inlets.iter_mut().for_each(Inlet::wake);
+        Sleep::pause(until)
     }
 
     /// Reads what has arrived by now, accuses nobody, and leaves the state complete behind.

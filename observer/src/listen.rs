@@ -1,4 +1,6 @@
 //! Where datagrams come in.
 
 pub(crate) mod drops;
+pub(crate) mod filter;
+pub(crate) mod queue;
 pub(crate) mod udp;

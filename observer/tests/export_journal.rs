@@ -26,11 +26,8 @@ use varta_vlp::{
     sealed::{Flags, INIT_PID},
 };
 use varta_watch::{
-    export::{
-        events::{self, Feed},
-        tsv,
-    },
-    journal::Journal,
+    export::{events::Ring, tsv},
+    journal,
 };
 
 const FIRST: u64 = 1_767_225_600_000_001;
@@ -63,8 +60,9 @@ fn told(mut world: World, act: impl FnOnce(&mut World)) -> Told {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("events.tsv");
     let (export, writer) = tsv::open(&path).unwrap();
-    let (sink, feed) = events::channel();
-    world.journal = Some(Journal::new(START, Some(sink), Some(export), true));
+    let ring = Ring::default();
+    let (journal, teller) = journal::channel(START, Some(ring.clone()), Some(export), true);
+    world.journal = Some(journal);
     let log = Log::default();
     let made = log.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -73,18 +71,16 @@ fn told(mut world: World, act: impl FnOnce(&mut World)) -> Told {
         .without_time()
         .with_target(false)
         .finish();
-    tracing::subscriber::with_default(subscriber, || act(&mut world));
+    act(&mut world);
     drop(world.journal.take());
+    tracing::subscriber::with_default(subscriber, || teller.run());
     assert!(writer.finish(Duration::from_secs(30)));
     let lines = |text: &[u8]| std::str::from_utf8(text).unwrap().lines().map(str::to_owned).collect::<Vec<_>>();
     let log = lines(&log.0.lock().unwrap());
-    Told { events: drain(feed), log, rows: lines(&std::fs::read(path).unwrap()) }
+    Told { events: events(&ring), log, rows: lines(&std::fs::read(path).unwrap()) }
 }
 
-fn drain(feed: Feed) -> Vec<Value> {
-    let ring = feed.ring();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(feed.pump());
+fn events(ring: &Ring) -> Vec<Value> {
     let entries = ring.after(None, usize::MAX);
     entries
         .iter()
@@ -402,7 +398,7 @@ fn what_datagrams_became_is_a_row_where_it_should_be() {
     let told = told(one_unit(), |world| {
         world.now = Now { mono: world.now.mono.after(MILLI), wall: world.now.wall.after(MILLI) };
         accepted(world.beat(Says { nonce: 2, payload: 8, ..Says::default() }));
-        let journal = world.journal.as_ref().unwrap();
+        let journal = world.journal.as_mut().unwrap();
         journal.outcome(world.now, &Outcome::Rejected(Reject::AuthFailure));
         let crc = DecodeError::BadCrc { expected: 1, actual: 2 };
         journal.outcome(world.now, &Outcome::Rejected(Reject::Decode(crc)));

@@ -1,4 +1,4 @@
-//! `memory`: growth of resident memory per agent at 100,000 agents, from an observer that knows nobody.
+//! `memory`: growth of resident memory per agent at 1,000,000 agents, from an observer that knows nobody.
 //!
 //! Every agent has one slot and no name. It is taken twice: when all have beaten twice in one session; and when all have
 //! begun a second session and beaten twice in that, so that the session before is still kept beside it. Whatever else the
@@ -16,13 +16,13 @@ use crate::{
     receiver::Receiver,
 };
 
-const AGENTS: u32 = 100_000;
+const AGENTS: u32 = 1_000_000;
 /// At most this many bytes per agent.
-pub(crate) const TARGET: f64 = 300.0;
+pub(crate) const TARGET: f64 = 256.0;
 /// Slow enough for each to be told as new, or as restarted, without loss.
-const RATE: u64 = 25_000;
+const RATE: u64 = 50_000;
 /// Until everything is on disk.
-const SETTLE: Duration = Duration::from_secs(2);
+const SETTLE: Duration = Duration::from_secs(3);
 
 /// The figure.
 #[derive(Serialize)]

@@ -30,7 +30,7 @@ pub(crate) struct Parked {
     bytes: [u8; MAX_LEN],
     len: usize,
     tag: u32,
-    pub(crate) audience: u32,
+    pub(crate) audience: u8,
     secret: Option<AgentSecret>,
     origin: Origin,
 }
@@ -38,7 +38,7 @@ pub(crate) struct Parked {
 /// What the clear header led to: steps 1 to 4.
 struct Found {
     header: Header,
-    audience: u32,
+    audience: u8,
     agent: Option<u32>,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Candidate<'a> {
     pub(crate) message: Message<'a>,
     pub(crate) tag: u32,
     pub(crate) agent: Option<u32>,
-    pub(crate) audience: u32,
+    pub(crate) audience: u8,
     /// The key that opened it, unless the agent's record holds it.
     pub(crate) secret: Option<AgentSecret>,
     pub(crate) origin: Origin,
@@ -135,7 +135,7 @@ impl Core {
     /// Steps 1 to 3 and the look-up of step 4.
     fn look_up(&self, now: Now, bytes: &[u8]) -> Result<Found, Reject> {
         let header = Header::parse(bytes)?;
-        let audience = self.audience(header.audience, now.wall).ok_or(Reject::UnknownAudience)?;
+        let audience = self.audiences.find(header.audience, now.wall).ok_or(Reject::UnknownAudience)?;
         let (shard, shards) = self.limits.shard;
         if header.agent.0 % u64::from(shards.max(1)) != u64::from(shard) {
             return Err(Reject::WrongShard);
@@ -161,7 +161,7 @@ impl Core {
 
     fn check_generation(&self, now: Now, header: &Header, agent: u32) -> Result<(), Reject> {
         let record = self.table.agent(agent);
-        if header.generation >= record.floor {
+        if header.generation >= self.table.floor(agent) {
             return Ok(());
         }
         let entry = self.roster.as_ref().and_then(|roster| roster.get(header.agent));
@@ -174,7 +174,7 @@ impl Core {
     fn open(&mut self, now: Now, origin: Origin, bytes: &mut [u8], found: Found) -> Result<Outcome, Reject> {
         let Found { header, audience, agent } = found;
         match agent {
-            Some(agent) if !self.table.agent(agent).watched => self.check_generation(now, &header, agent)?,
+            Some(agent) if !self.asks_roster(agent) => self.check_generation(now, &header, agent)?,
             _ => self.ask_roster(now, &header)?,
         }
         if header.counter >= COUNTER_END {
@@ -189,7 +189,7 @@ impl Core {
         let derived = match known {
             Some(_) => None,
             None => {
-                let audience = self.audiences.get(audience as usize).ok_or(Reject::UnknownAudience)?;
+                let audience = self.audiences.get(audience).ok_or(Reject::UnknownAudience)?;
                 Some(audience.key.agent(header.agent, header.generation))
             }
         };
@@ -235,7 +235,7 @@ impl Core {
             let header = Header::parse(bytes)?;
             let agent = self.table.find_agent(header.agent);
             match agent {
-                Some(agent) if !self.table.agent(agent).watched => self.check_generation(now, &header, agent)?,
+                Some(agent) if !self.asks_roster(agent) => self.check_generation(now, &header, agent)?,
                 _ => self.ask_roster(now, &header)?,
             }
             let text = bytes.get(HEADER_LEN..parked.len - TAG_LEN).ok_or(Reject::BadLength)?;
@@ -248,7 +248,7 @@ impl Core {
                 (Some(secret), _) => Some(kept(secret)),
                 (None, Some(_)) => None,
                 (None, None) => {
-                    let audience = self.audiences.get(audience as usize).ok_or(Reject::UnknownAudience)?;
+                    let audience = self.audiences.get(audience).ok_or(Reject::UnknownAudience)?;
                     Some(audience.key.agent(header.agent, header.generation))
                 }
             };

@@ -4,9 +4,10 @@ use varta_vlp::Status;
 
 use crate::{
     Core,
+    agent::Witness,
     blind::Cause,
     event::{SlotChange, Verdict},
-    slot::{Marks, Phase, Witness},
+    slot::{Marks, Phase},
     time::{MILLI, MonoNs, Now},
 };
 

@@ -2,6 +2,7 @@
 
 use crate::{
     Core, SlotKey,
+    agent::AgentMarks,
     event::SlotChange,
     limits::FORGET,
     slot::{Marks, Phase},
@@ -14,7 +15,7 @@ impl Core {
     pub(crate) fn evict(&mut self, now: Now, number: u32) {
         self.tell_slot(now.mono, number, |slot| SlotChange::Evicted(slot.verdict));
         let slot = self.table.slot(number);
-        let (agent, largest) = (slot.agent, slot.largest_sent);
+        let (agent, largest) = (slot.agent, self.largest_sent(number));
         let key = SlotKey { agent: self.table.agent(agent).id, unit: slot.unit, pid: slot.pid };
         self.drop_slot(now, number);
         // Beyond the limit nobody takes them: the disk refuses, or there is none.
@@ -33,7 +34,7 @@ impl Core {
         self.table.slot_mut(number).marks.set(Marks::QUIET, true);
         self.set_phase(now, number, Phase::Ended, MonoNs::NEVER);
         self.verdicts_add(self.table.slot(number).verdict, -1);
-        self.aside.remove(&number);
+        self.drop_aside(number);
         self.table.remove_slot(number);
     }
 
@@ -41,8 +42,10 @@ impl Core {
     pub(crate) fn lost_slot(&mut self, now: Now, agent: u32) {
         let record = self.table.agent_mut(agent);
         if record.slots == 0 {
-            let (id, missing) = (record.id, record.missing);
-            self.required.unseen(self.roster.as_ref(), id, missing);
+            let (id, missing) = (record.id, record.marks.has(AgentMarks::MISSING));
+            if self.is_counted(agent, id) {
+                self.required.unseen(missing);
+            }
             self.list_slotless(now, agent);
         }
     }
@@ -50,7 +53,7 @@ impl Core {
     /// From now on the agent has no slot, and is forgotten in time.
     pub(crate) fn list_slotless(&mut self, now: Now, agent: u32) {
         self.table.rare_mut(agent).slotless_since = seconds(now.mono.0);
-        if !std::mem::replace(&mut self.table.agent_mut(agent).slotless, true) {
+        if !self.table.agent_mut(agent).marks.put(AgentMarks::SLOTLESS) {
             self.slotless.push_back((now.mono, agent));
         }
     }
@@ -66,13 +69,13 @@ impl Core {
             let Some((_, agent)) = self.slotless.pop_front() else { return };
             let rare = self.table.rare(agent);
             let record = self.table.agent_mut(agent);
-            record.slotless = false;
+            record.marks.set(AgentMarks::SLOTLESS, false);
             if record.slots > 0 {
                 continue;
             }
             let since = MonoNs(u64::from(rare.slotless_since) * SECOND);
-            if since.after(FORGET) > now.mono || record.listed || rare.untold > 0 {
-                record.slotless = true;
+            if since.after(FORGET) > now.mono || record.marks.has(AgentMarks::LISTED) || rare.untold > 0 {
+                record.marks.set(AgentMarks::SLOTLESS, true);
                 self.slotless.push_back((since.max(MonoNs(now.mono.0 - FORGET + SECOND)), agent));
                 continue;
             }

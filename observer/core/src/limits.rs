@@ -8,7 +8,7 @@ pub struct Limits {
     /// Most agent records.
     pub agents: u32,
     /// Most slots of one agent, and how many of them it may open at once.
-    pub slots_per_agent: u32,
+    pub slots_per_agent: u16,
     /// Most changes waiting for [`crate::Core::poll_change`]; further ones are counted as lost.
     pub changes: usize,
     /// While overloaded, how many datagrams of agents without a record are opened in one loop turn.

@@ -7,10 +7,11 @@ use varta_vlp::{
 
 use crate::{
     Core,
+    agent::AgentMarks,
     event::{SlotId, Verdict},
     roster::RosterEntry,
     slot::Marks,
-    time::{Now, WallNs},
+    time::{MonoNs, Now, WallNs},
     trust::Class,
 };
 
@@ -137,7 +138,7 @@ impl Core {
     fn absent_view(&self, place: usize) -> Option<SlotView<'_>> {
         let (agent, entry) = self.roster.as_ref()?.at(place)?;
         let record = self.table.find_agent(*agent).map(|number| self.table.agent(number));
-        let missing = record.is_none_or(|record| record.slots == 0 || record.missing);
+        let missing = record.is_none_or(|record| record.slots == 0 || record.marks.has(AgentMarks::MISSING));
         missing.then_some(SlotView {
             slot: None,
             agent: *agent,
@@ -166,9 +167,15 @@ impl Core {
         self.table.find_slot(self.table.find_agent(agent)?, unit, pid).map(SlotId)
     }
 
+    /// When a slot is next to be judged; [`MonoNs::NEVER`] while nothing is due from it.
+    #[must_use]
+    pub fn deadline(&self, id: SlotId) -> Option<MonoNs> {
+        self.table.live_slot(id.0).map(|_| self.table.deadlines.get(id.0))
+    }
+
     /// The largest accepted send time of a slot.
     #[must_use]
     pub fn newest_sent_of(&self, id: SlotId) -> Option<WallNs> {
-        self.table.live_slot(id.0).map(|slot| slot.largest_sent)
+        self.table.live_slot(id.0).map(|_| self.largest_sent(id.0))
     }
 }

@@ -4,10 +4,11 @@ use varta_vlp::{AgentId, Generation, Status, UnitId, key::AgentSecret, replay::W
 
 use crate::{
     Core,
+    agent::{AgentMarks, NO_AUDIENCE},
     blind::Cause,
     event::{ObserverChange, Verdict},
     limits::CONTEST,
-    slot::{Aside, Marks, NONE, PackedWindow, Phase, Previous, Slot},
+    slot::{Aside, Goodbye, Marks, NONE, PackedWindow, Phase, Previous, Slot},
     time::{MonoNs, Now, WallNs},
 };
 
@@ -129,7 +130,7 @@ impl Core {
         let agent = self.table.live_agent(number)?;
         Some(Saved::Agent(SavedAgent {
             agent: agent.id,
-            floor: agent.floor,
+            floor: self.table.floor(number),
             floor_since: agent.floor_since,
             barrier: self.table.rare(number).barrier,
         }))
@@ -147,10 +148,10 @@ impl Core {
             session: slot.session,
             window: slot.window().parts(),
             previous,
-            last_counter: (slot.last_counter != u64::MAX).then_some(slot.last_counter),
+            last_counter: slot.goodbye.counter(slot.window().newest()),
             boot: slot.boot,
             timestamp: slot.timestamp,
-            sent_at: slot.largest_sent,
+            sent_at: self.largest_sent(number),
             offset: (!slot.marks.has(Marks::UNLEARNED)).then_some(slot.offset),
             arrival: slot.arrival,
             heard: slot.heard,
@@ -183,7 +184,7 @@ impl Core {
             }
         }
         while let Some(number) = self.dirty_agents.pop() {
-            self.table.agent_mut(number).dirty = false;
+            self.table.agent_mut(number).marks.set(AgentMarks::DIRTY, false);
             self.saved_agent(number).into_iter().for_each(&mut keep);
             if enough() {
                 return true;
@@ -227,8 +228,8 @@ impl Core {
         match saved {
             Saved::Agent(agent) => {
                 let number = self.agent_for(agent.agent, agent.floor);
-                let record = self.table.agent_mut(number);
-                (record.floor, record.floor_since) = (agent.floor, agent.floor_since);
+                self.table.set_generation(number, agent.floor, agent.floor);
+                self.table.agent_mut(number).floor_since = agent.floor_since;
                 if agent.barrier > WallNs(0) {
                     self.table.rare_mut(number).barrier = agent.barrier;
                 }
@@ -245,10 +246,9 @@ impl Core {
     }
 
     fn agent_for(&mut self, id: AgentId, generation: Generation) -> u32 {
-        // The key is derived when the next frame comes: no audience is NONE.
         self.table
             .find_agent(id)
-            .unwrap_or_else(|| self.add_agent(id, generation, AgentSecret::from_bytes([0; 32]), NONE))
+            .unwrap_or_else(|| self.add_agent(id, generation, AgentSecret::from_bytes([0; 32]), NO_AUDIENCE))
     }
 
     fn restore_slot(&mut self, saved: SavedSlot, same_boot: bool) {
@@ -258,6 +258,12 @@ impl Core {
             self.drop_slot(Now::default(), number);
         }
         self.newest_sent = self.newest_sent.max(saved.sent_at);
+        if self.table.agent(agent).slots == u16::MAX {
+            // No room for another: as if it had been evicted.
+            let rare = self.table.rare_mut(agent);
+            rare.barrier = rare.barrier.max(saved.sent_at);
+            return;
+        }
         let mut marks = Marks::default();
         marks.set(Marks::QUIET, true);
         marks.set(Marks::UNPINNED, true);
@@ -273,11 +279,9 @@ impl Core {
             tag: 0,
             session: saved.session,
             window: PackedWindow::pack(Window::from_parts(saved.window.0, saved.window.1)),
-            last_counter: saved.last_counter.unwrap_or(u64::MAX),
             boot: saved.boot,
             timestamp: saved.timestamp,
             sent_at: saved.sent_at,
-            largest_sent: saved.sent_at,
             offset: saved.offset.unwrap_or(0),
             arrival: saved.arrival,
             heard: saved.heard,
@@ -292,13 +296,14 @@ impl Core {
             phase: Phase::Ended,
             verdict: Verdict::Critical,
             marks,
+            goodbye: saved.last_counter.map_or(Goodbye::NONE, |counter| Goodbye::at(saved.window.0, counter)),
             announce: saved.announce.map(Box::new),
         });
         self.verdicts_add(Verdict::Critical, 1);
         if let Some((start, newest, seen)) = saved.previous {
             let window = PackedWindow::pack(Window::from_parts(newest, seen));
-            let (last_counter, offset) = (u64::MAX, i64::MAX);
-            let previous = Previous { start, window, last_counter, offset, tag: 0, process: 0, next_free: NONE };
+            let (offset, goodbye) = (i64::MAX, Goodbye::NONE);
+            let previous = Previous { start, window, offset, tag: 0, process: 0, goodbye, owner: number };
             self.table.set_previous(number, previous);
         }
         if let Some(until) = saved.contested_until {
@@ -351,7 +356,7 @@ impl Core {
         self.check_limit(now);
         // What was read back is on disk already.
         for number in std::mem::take(&mut self.dirty_agents) {
-            self.table.agent_mut(number).dirty = false;
+            self.table.agent_mut(number).marks.set(AgentMarks::DIRTY, false);
         }
         for number in std::mem::take(&mut self.dirty_slots) {
             self.table.slot_mut(number).marks.set(Marks::DIRTY, false);
@@ -361,7 +366,10 @@ impl Core {
                 self.list_slotless(now, number);
             }
         }
-        self.apply_roster(now);
+        // Nobody was counted while records were taken back.
+        let roster = self.roster.take();
+        self.required.count_anew();
+        self.set_roster(now, roster);
     }
 
     fn restart_deadlines(&mut self, now: Now, how: Start, sighted: MonoNs) -> u32 {

@@ -2,9 +2,10 @@
 
 use crate::{
     Core,
+    agent::{AgentMarks, Witness},
     blind::Cause,
     event::ObserverChange,
-    slot::{Phase, Witness},
+    slot::Phase,
     time::{MILLI, MonoNs, Now},
 };
 
@@ -141,7 +142,7 @@ impl Core {
         let agent = slot.agent;
         let record = self.table.agent_mut(agent);
         record.witness = sign;
-        if !std::mem::replace(&mut record.listed, true) {
+        if !record.marks.put(AgentMarks::LISTED) {
             self.witnesses.push(agent);
         }
         self.table.rare_mut(agent).witness_at = wrapping_millis(now.mono);
@@ -167,11 +168,11 @@ impl Core {
                 record.witness = Witness::None;
             }
             match record.witness {
-                Witness::None => record.listed = false,
+                Witness::None => record.marks.set(AgentMarks::LISTED, false),
                 Witness::Future => future += 1,
                 Witness::Past => past += 1,
             }
-            record.listed
+            record.marks.has(AgentMarks::LISTED)
         });
         self.witnesses = list;
         let witnesses = u32::max(future, past);

@@ -3,12 +3,16 @@
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use std::{collections::HashMap, hash::BuildHasher as _};
-use varta_vlp::{AgentId, UnitId};
+use varta_vlp::{AgentId, Generation, UnitId};
 
 use crate::{
+    agent::{Agent, AgentMarks, Rare},
     deadlines::Deadlines,
-    slot::{Agent, Marks, NONE, Previous, Rare, Slot},
+    slot::{Marks, NONE, Previous, Slot},
 };
+
+/// Room for so many sessions before is never given back.
+const PREVIOUS_KEPT: usize = 1024;
 
 /// All agents and slots. Numbers of removed ones are used again.
 pub(crate) struct Table {
@@ -22,8 +26,8 @@ pub(crate) struct Table {
     slot_count: usize,
     /// The slots of agents that have more than one; an only slot is found from its agent.
     slot_index: HashTable<u32>,
+    /// Without gaps: few slots have one at a time, but for a while after the start of a fleet nearly all.
     previous: Vec<Previous>,
-    free_previous: u32,
     pub(crate) deadlines: Deadlines,
 }
 
@@ -36,7 +40,11 @@ fn key_of(unit: UnitId, pid: u32) -> u64 {
     if unit == UnitId::NONE { u64::from(pid) } else { u64::from(unit.0) << 32 }
 }
 
-#[expect(clippy::indexing_slicing, reason = "numbers come from this table and are valid until removed")]
+#[expect(
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    reason = "numbers come from this table and are valid until removed"
+)]
 impl Table {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
@@ -50,7 +58,6 @@ impl Table {
             slot_count: 0,
             slot_index: HashTable::new(),
             previous: Vec::new(),
-            free_previous: NONE,
             deadlines: Deadlines::default(),
         }
     }
@@ -65,12 +72,34 @@ impl Table {
 
     /// What few agents have; of the others, nothing.
     pub(crate) fn rare(&self, agent: u32) -> Rare {
-        if self.agent(agent).rare { self.rare.get(&agent).copied().unwrap_or_default() } else { Rare::default() }
+        if self.agent(agent).marks.has(AgentMarks::RARE) {
+            self.rare.get(&agent).copied().unwrap_or_default()
+        } else {
+            Rare::default()
+        }
     }
 
     pub(crate) fn rare_mut(&mut self, agent: u32) -> &mut Rare {
-        self.agent_mut(agent).rare = true;
+        self.agent_mut(agent).marks.set(AgentMarks::RARE, true);
         self.rare.entry(agent).or_default()
+    }
+
+    /// The highest generation of an agent that authenticated.
+    pub(crate) fn floor(&self, agent: u32) -> Generation {
+        let record = self.agent(agent);
+        let above = record.marks.has(AgentMarks::BELOW_FLOOR).then(|| self.rare(agent).floor).flatten();
+        above.unwrap_or(record.generation)
+    }
+
+    /// Says which generation the key last used is of; the floor is never below it.
+    pub(crate) fn set_generation(&mut self, agent: u32, generation: Generation, floor: Generation) {
+        let record = self.agent_mut(agent);
+        record.generation = generation;
+        let below = generation < floor;
+        record.marks.set(AgentMarks::BELOW_FLOOR, below);
+        if below {
+            self.rare_mut(agent).floor = Some(floor);
+        }
     }
 
     pub(crate) fn slot(&self, number: u32) -> &Slot {
@@ -112,13 +141,14 @@ impl Table {
         self.agent_index.find(self.hasher.hash_one(id.0), |place| self.agents[*place as usize].id == id).copied()
     }
 
-    pub(crate) fn add_agent(&mut self, agent: Agent) -> u32 {
+    pub(crate) fn add_agent(&mut self, mut agent: Agent) -> u32 {
         let id = agent.id;
         let place = match self.free_agents.pop() {
             Some(place) => {
                 // Still in the list of what is to be saved, if the one before was.
-                let dirty = self.agents[place as usize].dirty;
-                self.agents[place as usize] = Agent { dirty, ..agent };
+                let dirty = self.agents[place as usize].marks.has(AgentMarks::DIRTY);
+                agent.marks.set(AgentMarks::DIRTY, dirty);
+                self.agents[place as usize] = agent;
                 place
             }
             None => {
@@ -182,7 +212,7 @@ impl Table {
         };
         let agent = &mut self.agents[owner as usize];
         agent.first_slot = place;
-        agent.slots += 1;
+        agent.slots = agent.slots.checked_add(1).expect("an agent's slots are counted in 16 bits");
         self.slot_count += 1;
         match agent.slots {
             1 => {}
@@ -264,28 +294,29 @@ impl Table {
         }
     }
 
+    /// `previous` names `slot` as its owner.
     pub(crate) fn set_previous(&mut self, slot: u32, previous: Previous) {
+        assert!(previous.owner == slot, "a session is kept for its own slot");
         if let Some(known) = self.previous_mut(slot) {
             *known = previous;
             return;
         }
-        let place = if self.free_previous == NONE {
-            self.previous.push(previous);
-            number(self.previous.len() - 1)
-        } else {
-            let place = self.free_previous;
-            self.free_previous = self.previous[place as usize].next_free;
-            self.previous[place as usize] = previous;
-            place
-        };
-        self.slots[slot as usize].previous = place;
+        self.slots[slot as usize].previous = number(self.previous.len());
+        self.previous.push(previous);
     }
 
     pub(crate) fn drop_previous(&mut self, slot: u32) {
         let place = std::mem::replace(&mut self.slots[slot as usize].previous, NONE);
-        if place != NONE {
-            self.previous[place as usize].next_free = self.free_previous;
-            self.free_previous = place;
+        if place == NONE {
+            return;
+        }
+        self.previous.swap_remove(place as usize);
+        if let Some(moved) = self.previous.get(place as usize) {
+            self.slots[moved.owner as usize].previous = place;
+        }
+        let room = self.previous.capacity();
+        if room > PREVIOUS_KEPT && self.previous.len() < room / 4 {
+            self.previous.shrink_to(room / 2);
         }
     }
 }
@@ -295,35 +326,18 @@ mod tests {
     use std::collections::HashMap;
 
     use proptest::prelude::*;
-    use varta_vlp::{Generation, Status, key::AgentSecret};
+    use varta_vlp::{Status, key::AgentSecret};
 
     use super::*;
     use crate::{
+        agent::NO_AUDIENCE,
         event::Verdict,
-        slot::{PackedWindow, Phase, Witness},
+        slot::{Goodbye, PackedWindow, Phase},
         time::{MonoNs, WallNs},
     };
 
     fn agent(id: u64) -> Agent {
-        Agent {
-            id: AgentId(id),
-            secret: AgentSecret::from_bytes([0; 32]),
-            generation: Generation(1),
-            floor: Generation(1),
-            floor_since: 0,
-            audience: 0,
-            first_slot: NONE,
-            slots: 0,
-            changes_full: 0,
-            active: 0,
-            witness: Witness::None,
-            listed: false,
-            watched: false,
-            dirty: false,
-            missing: false,
-            slotless: false,
-            rare: false,
-        }
+        Agent::new(AgentId(id), Generation(1), AgentSecret::from_bytes([0; 32]), NO_AUDIENCE)
     }
 
     fn slot(agent: u32, unit: u32, pid: u32) -> Slot {
@@ -336,11 +350,9 @@ mod tests {
             tag: 0,
             session: 0,
             window: PackedWindow::default(),
-            last_counter: u64::MAX,
             boot: 0,
             timestamp: 0,
             sent_at: WallNs(0),
-            largest_sent: WallNs(0),
             offset: 0,
             arrival: MonoNs(0),
             heard: MonoNs(0),
@@ -355,13 +367,14 @@ mod tests {
             phase: Phase::Ended,
             verdict: Verdict::Critical,
             marks: Marks::default(),
+            goodbye: Goodbye::NONE,
             announce: None,
         }
     }
 
-    fn previous(start: u64) -> Previous {
+    fn previous(owner: u32, start: u64) -> Previous {
         let window = PackedWindow::default();
-        Previous { start, window, last_counter: u64::MAX, offset: 0, tag: 0, process: 0, next_free: NONE }
+        Previous { start, window, offset: 0, tag: 0, process: 0, goodbye: Goodbye::NONE, owner }
     }
 
     #[derive(Clone, Copy, Debug)]
@@ -399,7 +412,7 @@ mod tests {
                         slots.remove(&key(step));
                     }
                     (1, Some(place)) => {
-                        table.set_previous(place, previous(time as u64));
+                        table.set_previous(place, previous(place, time as u64));
                         slots.insert(key(step), Some(time as u64));
                     }
                     (2, Some(place)) => {
@@ -427,17 +440,38 @@ mod tests {
                     let Some(agent) = table.find_agent(AgentId(id)) else { continue };
                     let count = slots.keys().filter(|key| key.0 == id).count();
                     prop_assert_eq!(table.slots_of(agent).count(), count);
-                    prop_assert_eq!(table.agent(agent).slots as usize, count);
+                    prop_assert_eq!(usize::from(table.agent(agent).slots), count);
                     prop_assert!(table.live_agent(agent).is_some());
                 }
             }
             prop_assert!(table.slot_numbers() as usize <= most, "numbers are used again");
-            prop_assert!(table.previous.len() <= most, "and so are places of sessions before");
+            let before = slots.values().flatten().count();
+            prop_assert_eq!(table.previous.len(), before, "sessions before have no gaps");
             for ((agent, unit, pid), start) in slots {
                 let agent = table.find_agent(AgentId(agent)).unwrap();
                 let place = table.find_slot(agent, UnitId(unit), pid).unwrap();
                 prop_assert_eq!(table.previous(place).map(|previous| previous.start), start);
             }
         }
+    }
+    #[test]
+    fn room_for_sessions_before_is_given_back() {
+        let mut table = Table::new(1);
+        let agent = table.add_agent(agent(1));
+        let count = 20_000_u32;
+        let places: Vec<_> = (0..count).map(|pid| table.add_slot(slot(agent, 0, pid + 2))).collect();
+        for place in &places {
+            table.set_previous(*place, previous(*place, u64::from(*place)));
+        }
+        // 7919 has no divisor with 20,000 in common: every slot once, in no order.
+        let order = (0..count).map(|step| places[(u64::from(step) * 7919 % u64::from(count)) as usize]);
+        for (dropped, place) in (1..).zip(order) {
+            table.drop_previous(place);
+            assert!(table.previous(place).is_none());
+            assert_eq!(table.previous.len(), (count - dropped) as usize);
+            let most = (4 * table.previous.len()).max(2 * PREVIOUS_KEPT);
+            assert!(table.previous.capacity() <= most, "room for {} after {dropped}", table.previous.capacity());
+        }
+        assert!(table.previous.capacity() <= PREVIOUS_KEPT);
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     Core,
+    agent::AgentMarks,
     event::{AgentChange, Change, ObserverChange, SlotChange, SlotId},
     limits::CHANGES_AT_ONCE,
     slot::{Marks, Slot},
@@ -74,8 +75,7 @@ impl Core {
 
     pub(crate) fn mark_agent(&mut self, number: u32) {
         let record = self.table.agent_mut(number);
-        if !record.dirty {
-            record.dirty = true;
+        if !record.marks.put(AgentMarks::DIRTY) {
             self.dirty_agents.push(number);
         }
     }

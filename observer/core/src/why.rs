@@ -1,6 +1,6 @@
-//! The arithmetic behind a verdict, in words.
+//! The arithmetic behind a verdict: taken from a slot as plain values, put in words wherever there is time for it.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use varta_vlp::{Reject, Status, UnitId, sealed::shown_pid};
 
@@ -8,15 +8,15 @@ use crate::{
     Core,
     blind::Cause,
     event::SlotId,
-    slot::{Marks, Phase, Refused},
-    time::{MILLI, MonoNs, Now},
+    slot::{Goodbye, Marks, Phase, Refused},
+    time::{MILLI, Now},
 };
 
 /// A duration as a person reads it, to the millisecond.
 struct Span(u64);
 
-impl std::fmt::Display for Span {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 / MILLI {
             ms @ 0..10_000 => write!(f, "{ms} ms"),
             ms @ 10_000..600_000 => write!(f, "{}.{} s", ms / 1000, ms % 1000 / 100),
@@ -26,142 +26,200 @@ impl std::fmt::Display for Span {
     }
 }
 
+/// Everything that a slot's verdict was worked out from, at one instant. [`Display`](fmt::Display) puts it in one line
+/// that a person can read. Durations are nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Reasons {
+    phase: Phase,
+    /// Since the newest beat.
+    age: u64,
+    /// The promise in force; 0 without one.
+    due: u64,
+    /// From the newest beat to the deadline.
+    span: u64,
+    /// From now to when it is to be judged.
+    left: u64,
+    /// From the deadline to now, where the deadline can be mapped.
+    overdue: Option<u64>,
+    margin: u64,
+    misses: u32,
+    lag: u64,
+    /// Of all datagrams since the newest beat, the share that the kernel dropped; of stalled slots only.
+    dropped: f64,
+    payload: u32,
+    status: Status,
+    marks: Marks,
+    /// Whether the session had a FINAL.
+    finished: bool,
+    contest: Option<Contest>,
+    refused: Option<Refused>,
+}
+
+/// Two live processes that speak for one slot.
+#[derive(Clone, Copy, Debug)]
+struct Contest {
+    left: u64,
+    /// What they both speak for.
+    what: &'static str,
+    pid: u32,
+    boot: u64,
+    other: Option<(u32, u64)>,
+}
+
 impl Core {
-    /// Everything that a slot's verdict was worked out from, in one line that a person can read.
+    /// What a slot's verdict was worked out from; `None` if there is no such slot.
+    #[must_use]
+    pub fn reasons(&self, now: Now, id: SlotId) -> Option<Reasons> {
+        let (number, slot) = (id.0, self.table.live_slot(id.0)?);
+        let due = slot.next_due();
+        let stalled = matches!(slot.phase, Phase::Stalled);
+        let unlearned = slot.marks.has(Marks::UNLEARNED);
+        let aside = self.aside.get(&number);
+        let contest = self.contested_until(number, now.mono).map(|until| Contest {
+            left: until.since(now.mono),
+            what: if slot.unit == UnitId::NONE { "this pid" } else { "this unit" },
+            pid: slot.pid,
+            boot: slot.boot,
+            other: aside.and_then(|aside| aside.other),
+        });
+        Some(Reasons {
+            phase: slot.phase,
+            age: self.age(now, number),
+            due,
+            span: self.span_of(number, due),
+            left: self.table.deadlines.get(number).since(now.mono),
+            overdue: (stalled && !unlearned).then(|| now.mono.since(self.deadline_of(number))),
+            margin: self.settings.margin,
+            misses: self.settings.misses,
+            lag: u64::from(slot.lag_us) * 1000,
+            dropped: if stalled { self.losses.share_since(self.last_life(number), self.read_in_all()) } else { 0.0 },
+            payload: slot.payload,
+            status: slot.status,
+            marks: slot.marks,
+            finished: slot.goodbye != Goodbye::NONE,
+            contest,
+            refused: aside.and_then(|aside| aside.refused),
+        })
+    }
+
+    /// [`Self::reasons`] in words; empty if there is no such slot.
     #[must_use]
     pub fn why(&self, now: Now, id: SlotId) -> String {
         let mut text = String::new();
-        if self.table.live_slot(id.0).is_some() {
-            self.why_phase(&mut text, now, id.0);
-            self.why_contest(&mut text, now.mono, id.0);
-            self.why_refused(&mut text, id.0);
+        if let Some(reasons) = self.reasons(now, id) {
+            // Writing to memory does not fail.
+            let _ = write!(text, "{reasons}");
         }
         text
     }
+}
 
-    fn why_phase(&self, text: &mut String, now: Now, number: u32) {
-        let slot = self.table.slot(number);
-        let age = Span(self.age(now, number));
-        let _ = match slot.phase {
-            Phase::Departed if slot.marks.has(Marks::REVOKED) => write!(text, "revoked, or no longer in the roster"),
-            Phase::Departed => write!(text, "said goodbye {age} ago"),
-            Phase::Ended => {
-                self.why_ended(text, number);
-                write!(text, ", {age} ago")
-            }
-            Phase::Live | Phase::Held => {
-                let _ = write!(text, "last beat {age} ago");
-                self.why_deadline(text, number);
-                let left = self.table.deadlines.get(number).since(now.mono);
-                write!(text, "; due within {}", Span(left))
-            }
-            Phase::Stalled => {
-                let _ = write!(text, "silent: last beat {age} ago");
-                self.why_deadline(text, number);
-                match slot.marks.has(Marks::UNLEARNED) {
-                    true => Ok(()),
-                    false => write!(text, "; overdue by {}", Span(now.mono.since(self.deadline_of(number)))),
-                }
-            }
-            Phase::Unknown(cause) => {
-                let _ = write!(text, "{}; last beat {age} ago", reason_unseen(cause));
-                self.why_deadline(text, number);
-                write!(text, "; judged in {}", Span(self.table.deadlines.get(number).since(now.mono)))
-            }
-        };
-        if u64::from(slot.lag_us) * 1000 > self.settings.margin {
-            let lag = Span(u64::from(slot.lag_us) * 1000);
-            let _ = write!(text, "; the process itself said that its last beat left {lag} late");
+impl fmt::Display for Reasons {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.phase(f)?;
+        if self.lag > self.margin {
+            write!(f, "; the process itself said that its last beat left {} late", Span(self.lag))?;
         }
-        if matches!(slot.phase, Phase::Stalled) {
-            let share = self.losses.share_since(self.last_life(number), self.read_in_all());
-            if share > 0.0 {
-                let _ = write!(text, "; the kernel dropped {:.1} % of all datagrams since", share * 100.0);
-            }
+        if self.dropped > 0.0 {
+            write!(f, "; the kernel dropped {:.1} % of all datagrams since", self.dropped * 100.0)?;
         }
-    }
-
-    fn why_ended(&self, text: &mut String, number: u32) {
-        let slot = self.table.slot(number);
-        let _ = match slot.payload {
-            _ if !slot.marks.has(Marks::TERMINAL) => {
-                write!(text, "ended: said goodbye with status {}", slot.status.name())
-            }
-            _ if slot.last_counter != u64::MAX && slot.status == Status::Ok => {
-                write!(text, "ended: said goodbye after a last beat that told of a bad end")
-            }
-            0 => write!(text, "ended: panic"),
-            code @ 1..=255 => write!(text, "ended: exit {code}"),
-            signal @ 257..=384 => write!(text, "ended: signal {}", signal - 256),
-            other => write!(text, "ended: payload {other}"),
-        };
-    }
-
-    fn why_deadline(&self, text: &mut String, number: u32) {
-        let slot = self.table.slot(number);
-        let due = slot.next_due();
-        let span = Span(self.span_of(number, due));
-        let margin = Span(self.settings.margin);
-        let _ = if due == 0 {
-            write!(text, "; promised nothing, so the deadline is the threshold of {span} after it")
-        } else if slot.marks.has(Marks::HOLD) {
-            write!(
-                text,
-                "; announced an absence of {}, so the deadline is {span} after it (with a margin of {margin})",
-                Span(due)
-            )
-        } else {
-            let repeats = self.settings.misses.max(1) - 1;
-            write!(
-                text,
-                "; promised the next within {}, so the deadline is {span} after it (promise, {repeats} more that may be \
-                 lost, margin of {margin})",
-                Span(due)
-            )
-        };
-    }
-
-    fn why_contest(&self, text: &mut String, now: MonoNs, number: u32) {
-        let Some(until) = self.contested_until(number, now) else {
-            return;
-        };
-        let slot = self.table.slot(number);
-        let what = if slot.unit == UnitId::NONE { "this pid" } else { "this unit" };
-        let _ = write!(text, "; contested for {} more: two live processes speak for {what}", Span(until.since(now)));
-        if let Some((pid, boot)) = self.aside.get(&number).and_then(|aside| aside.other) {
-            let (known, pid) = (shown_pid(slot.pid), shown_pid(pid));
-            let _ = write!(text, ": pid {known} (boot {:016x}) and pid {pid} (boot {boot:016x})", slot.boot);
-        }
-    }
-
-    fn why_refused(&self, text: &mut String, number: u32) {
-        let Some(refused) = self.aside.get(&number).and_then(|aside| aside.refused) else {
-            return;
-        };
-        let Refused { reason, by, count, older, .. } = refused;
-        let frames = if count == 1 { "frame" } else { "frames" };
-        if older {
-            let _ = write!(
-                text,
-                "; {count} authentic {frames} refused since as {}: sent {} ago by the sender's clock, which was set back \
-                 unless they are replays",
-                reason.reason(),
-                Span(by)
-            );
-            return;
-        }
-        let _ = write!(text, "; {count} authentic newer {frames} refused since, the last as {}", reason.reason());
-        let off = Span(by);
-        let _ = match reason {
-            Reject::FromFuture => write!(text, ": the sender's clock is {off} ahead of ours"),
-            Reject::Stale => write!(text, ": sent {off} ago by the sender's clock, or held back on the way"),
-            Reject::Delayed => write!(text, ": held back {off} on the way"),
-            _ => Ok(()),
-        };
+        self.contest.map_or(Ok(()), |contest| write!(f, "{contest}"))?;
+        self.refused(f)
     }
 }
 
-fn reason_unseen(cause: Cause) -> &'static str {
+impl Reasons {
+    fn phase(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let age = Span(self.age);
+        match self.phase {
+            Phase::Departed if self.marks.has(Marks::REVOKED) => write!(f, "revoked, or no longer in the roster"),
+            Phase::Departed => write!(f, "said goodbye {age} ago"),
+            Phase::Ended => {
+                self.end(f)?;
+                write!(f, ", {age} ago")
+            }
+            Phase::Live | Phase::Held => {
+                write!(f, "last beat {age} ago")?;
+                self.deadline(f)?;
+                write!(f, "; due within {}", Span(self.left))
+            }
+            Phase::Stalled => {
+                write!(f, "silent: last beat {age} ago")?;
+                self.deadline(f)?;
+                self.overdue.map_or(Ok(()), |overdue| write!(f, "; overdue by {}", Span(overdue)))
+            }
+            Phase::Unknown(cause) => {
+                write!(f, "{}; last beat {age} ago", reason_unseen(cause))?;
+                self.deadline(f)?;
+                write!(f, "; judged in {}", Span(self.left))
+            }
+        }
+    }
+
+    fn end(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.payload {
+            _ if !self.marks.has(Marks::TERMINAL) => {
+                write!(f, "ended: said goodbye with status {}", self.status.name())
+            }
+            _ if self.finished && self.status == Status::Ok => {
+                write!(f, "ended: said goodbye after a last beat that told of a bad end")
+            }
+            0 => write!(f, "ended: panic"),
+            code @ 1..=255 => write!(f, "ended: exit {code}"),
+            signal @ 257..=384 => write!(f, "ended: signal {}", signal - 256),
+            other => write!(f, "ended: payload {other}"),
+        }
+    }
+
+    fn deadline(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (due, span, margin) = (Span(self.due), Span(self.span), Span(self.margin));
+        if self.due == 0 {
+            write!(f, "; promised nothing, so the deadline is the threshold of {span} after it")
+        } else if self.marks.has(Marks::HOLD) {
+            write!(f, "; announced an absence of {due}, so the deadline is {span} after it (with a margin of {margin})")
+        } else {
+            let repeats = self.misses.max(1) - 1;
+            write!(
+                f,
+                "; promised the next within {due}, so the deadline is {span} after it (promise, {repeats} more that may be \
+                 lost, margin of {margin})"
+            )
+        }
+    }
+
+    fn refused(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(Refused { reason, by, count, older, .. }) = self.refused else { return Ok(()) };
+        let frames = if count == 1 { "frame" } else { "frames" };
+        let off = Span(by);
+        if older {
+            return write!(
+                f,
+                "; {count} authentic {frames} refused since as {}: sent {off} ago by the sender's clock, which was set back \
+                 unless they are replays",
+                reason.reason()
+            );
+        }
+        write!(f, "; {count} authentic newer {frames} refused since, the last as {}", reason.reason())?;
+        match reason {
+            Reject::FromFuture => write!(f, ": the sender's clock is {off} ahead of ours"),
+            Reject::Stale => write!(f, ": sent {off} ago by the sender's clock, or held back on the way"),
+            Reject::Delayed => write!(f, ": held back {off} on the way"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Contest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { left, what, pid: known, boot, other } = *self;
+        write!(f, "; contested for {} more: two live processes speak for {what}", Span(left))?;
+        let Some((pid, other)) = other else { return Ok(()) };
+        let (known, pid) = (shown_pid(known), shown_pid(pid));
+        write!(f, ": pid {known} (boot {boot:016x}) and pid {pid} (boot {other:016x})")
+    }
+}
+
+const fn reason_unseen(cause: Cause) -> &'static str {
     match cause {
         Cause::Restart => "the observer was restarted and has not heard it since",
         Cause::Gap => "the observer's own loop was held up when the deadline passed",

@@ -1,19 +1,16 @@
-//! Events on their way from the journal to those who follow them: a bounded queue that is never waited for, and a ring of
-//! the newest, which is all that followers read.
+//! Events from the journal to those who follow them: a ring of the newest, which is all that followers read.
 
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::journal::EventRecord;
 
 /// How many events are kept for those who come back.
 pub const KEPT: usize = 1024;
-/// Most events between the journal and the ring; further ones leave a gap in the ids.
-const WAITING: usize = 4096;
 
 /// An event as it is sent.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,24 +23,6 @@ pub struct Entry {
     pub json: String,
 }
 
-/// The end that the journal holds.
-#[derive(Clone, Debug)]
-pub struct EventSink(mpsc::Sender<EventRecord>);
-
-impl EventSink {
-    /// Hands an event on without waiting; it is lost where too many wait or nobody reads. Followers see that by its id.
-    pub fn send(&self, event: EventRecord) {
-        let _ = self.0.try_send(event);
-    }
-}
-
-/// The end that [`crate::export::http::serve`] turns.
-#[derive(Debug)]
-pub struct Feed {
-    events: mpsc::Receiver<EventRecord>,
-    ring: Ring,
-}
-
 /// The newest events. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Ring {
@@ -51,26 +30,9 @@ pub struct Ring {
     newest: watch::Sender<u64>,
 }
 
-/// A queue from the journal to a ring.
-#[must_use]
-pub fn channel() -> (EventSink, Feed) {
-    let (sender, events) = mpsc::channel(WAITING);
-    let ring = Ring { entries: Arc::default(), newest: watch::Sender::new(0) };
-    (EventSink(sender), Feed { events, ring })
-}
-
-impl Feed {
-    /// Where the events are read.
-    #[must_use]
-    pub fn ring(&self) -> Ring {
-        self.ring.clone()
-    }
-
-    /// Moves events into the ring until the journal is gone.
-    pub async fn pump(mut self) {
-        while let Some(event) = self.events.recv().await {
-            self.ring.push(&event);
-        }
+impl Default for Ring {
+    fn default() -> Self {
+        Self { entries: Arc::default(), newest: watch::Sender::new(0) }
     }
 }
 
@@ -79,15 +41,20 @@ impl Ring {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, event: &EventRecord) {
+    /// Adds an event, in the place of the oldest where all are taken. [`Self::announce`] wakes those who follow.
+    pub fn push(&self, event: &EventRecord) {
         let entry = Arc::new(Entry { id: event.id, kind: event.kind, json: event.json() });
         let mut entries = self.entries();
         if entries.len() == KEPT {
             entries.pop_front();
         }
         entries.push_back(entry);
-        drop(entries);
-        self.newest.send_replace(event.id);
+    }
+
+    /// Wakes those who follow, if there is news for them.
+    pub fn announce(&self) {
+        let Some(newest) = self.newest() else { return };
+        self.newest.send_if_modified(|known| std::mem::replace(known, newest) != newest);
     }
 
     /// The id of the newest event, or `None` before the first.
@@ -96,8 +63,9 @@ impl Ring {
         self.entries().back().map(|entry| entry.id)
     }
 
-    /// Wakes its holder when there are newer events.
-    pub(crate) fn news(&self) -> watch::Receiver<u64> {
+    /// The newest announced event's id, 0 before the first; wakes its holder when it changes.
+    #[must_use]
+    pub fn news(&self) -> watch::Receiver<u64> {
         self.newest.subscribe()
     }
 
@@ -141,8 +109,7 @@ mod tests {
 
     #[test]
     fn the_ring_keeps_the_newest_and_resumes_anywhere() {
-        let (_, feed) = channel();
-        let ring = feed.ring();
+        let ring = Ring::default();
         assert_eq!((ring.newest(), ring.after(None, 9).len()), (None, 0));
         let last = 100 + KEPT as u64;
         (101..=last + 10).for_each(|id| ring.push(&event(id)));
@@ -153,16 +120,5 @@ mod tests {
         assert_eq!(ids(&ring.after(Some(last + 10), 9)), [] as [u64; 0]);
         assert_eq!(ids(&ring.after(Some(u64::MAX), 1)), [111], "an id of another life says nothing");
         assert_eq!(ring.after(None, usize::MAX).len(), KEPT);
-    }
-
-    #[test]
-    fn a_full_queue_costs_events_and_never_waits() {
-        let (sink, feed) = channel();
-        (1..=WAITING as u64 + 5).for_each(|id| sink.send(event(id)));
-        drop(sink);
-        let ring = feed.ring();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(feed.pump());
-        assert_eq!(ring.newest(), Some(WAITING as u64));
     }
 }

@@ -30,10 +30,7 @@ use tokio::{
 use varta_config::PerAgent;
 use varta_core::WallNs;
 
-use crate::{
-    command::Handle,
-    export::events::{Feed, Ring},
-};
+use crate::{command::Handle, export::events::Ring};
 use connection::Patient;
 use failure::Failure;
 
@@ -140,14 +137,11 @@ impl App {
     }
 }
 
-/// Serves HTTP, and moves events from the journal to those who follow them, until `shutdown`; then gives requests in work
-/// two seconds.
-pub async fn serve(listener: TcpListener, app: App, feed: Feed, shutdown: impl Future<Output = ()>) {
+/// Serves HTTP until `shutdown`; then gives requests in work two seconds.
+pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output = ()>) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
-    let mut feeding = JoinSet::new();
-    feeding.spawn(feed.pump());
     let router = app.router();
     let mut refused = false;
     tokio::pin!(shutdown);

@@ -165,6 +165,13 @@ impl Families {
             ["listener"],
             shell(&snapshot.shell.kernel_drops).into_iter().map(|(name, count)| ([name], count)),
         )?;
+        self.counters(
+            ("varta_kernel_filtered_total", "Datagrams that the kernel filter refused, as no listener's."),
+            ["listener"],
+            shell(&snapshot.shell.kernel_filtered).into_iter().map(|(name, count)| ([name], count)),
+        )?;
+        let attached = shell(&snapshot.shell.kernel_filter);
+        self.gauges(("varta_kernel_filter", "1 while a kernel filter is in force."), "listener", attached)?;
         let granted = shell(&snapshot.shell.receive_buffer);
         self.gauges(("varta_receive_buffer_bytes", "The receive buffer that the kernel granted."), "listener", granted)
     }
@@ -186,6 +193,8 @@ impl Families {
         self.histogram(name, &WAKEUP_BUCKETS, &shell.wakeups, shell.wakeups_ns);
         self.counter("varta_persist_failures_total", "Writes of state that failed.", shell.persist_failures)?;
         self.gauge("varta_persist_failing", "1 while state cannot be written.", shell.persist_failing.into())?;
+        let name = "varta_events_lost_total";
+        self.counter(name, "Events that came faster than they could be told.", shell.events_lost)?;
         self.counter("varta_export_lost_total", "Lines that the event file has lost.", shell.export_lost)?;
         let version = (env!("CARGO_PKG_VERSION"), 1);
         self.gauges(("varta_build_info", "1, with the version that runs."), "version", [version])
@@ -203,6 +212,8 @@ mod tests {
         let counters = Counters { listeners: vec![ListenerCounters::default(); listeners], ..Counters::default() };
         let shell = ShellCounters {
             kernel_drops: vec![0; listeners],
+            kernel_filtered: vec![0; listeners],
+            kernel_filter: vec![0; listeners],
             receive_buffer: vec![0; listeners],
             ..ShellCounters::default()
         };
@@ -236,8 +247,10 @@ mod tests {
         snapshot.sizes = (8, 4);
         snapshot.blindness = (Some(Cause::Gap), false);
         snapshot.shell.kernel_drops = vec![17];
+        (snapshot.shell.kernel_filtered, snapshot.shell.kernel_filter) = (vec![19], vec![1]);
         snapshot.shell.receive_buffer = vec![8_388_608];
         snapshot.shell.export_lost = 9;
+        snapshot.shell.events_lost = 8;
         let text = text(&snapshot, &["[::]:9900"]);
         let of = |name| family(&text, name);
         assert_eq!(
@@ -262,7 +275,10 @@ mod tests {
         counter("varta_datagrams_accepted_total", "{listener=\"[::]:9900\"} 6");
         counter("varta_datagrams_accepted_late_total", "{listener=\"[::]:9900\"} 1");
         counter("varta_kernel_drops_total", "{listener=\"[::]:9900\"} 17");
+        counter("varta_kernel_filtered_total", "{listener=\"[::]:9900\"} 19");
         counter("varta_export_lost_total", " 9");
+        counter("varta_events_lost_total", " 8");
+        assert!(of("varta_kernel_filter").contains(&"varta_kernel_filter{listener=\"[::]:9900\"} 1"));
         let rejected = of("varta_datagrams_rejected_total");
         assert!(rejected.contains(&"varta_datagrams_rejected_total{listener=\"[::]:9900\",reason=\"auth_failure\"} 3"));
         assert!(of("varta_blind_seconds_total").contains(&"varta_blind_seconds_total{cause=\"gap\"} 1.5"));
@@ -312,9 +328,10 @@ mod tests {
             names.join(" "),
             "varta_agents varta_blind varta_blind_critical varta_blind_seconds_total varta_build_info \
              varta_changes_lost_total varta_datagrams_accepted_late_total varta_datagrams_accepted_total \
-             varta_datagrams_received_total varta_datagrams_rejected_total varta_evictions_total \
-             varta_export_lost_total varta_ingest_wakeup_seconds varta_kernel_drops_total \
-             varta_origin_conflicts_total varta_persist_failing varta_persist_failures_total \
+             varta_datagrams_received_total varta_datagrams_rejected_total varta_events_lost_total \
+             varta_evictions_total varta_export_lost_total varta_ingest_wakeup_seconds varta_kernel_drops_total \
+             varta_kernel_filter varta_kernel_filtered_total varta_origin_conflicts_total varta_persist_failing \
+             varta_persist_failures_total \
              varta_receive_buffer_bytes varta_slots varta_stall_detection_seconds"
         );
     }

@@ -158,8 +158,13 @@ impl Export {
     /// Puts a line into the queue, or counts it as lost.
     pub fn write(&self, line: Line) {
         if self.lines.try_send(Message::Line(line)).is_err() {
-            self.shared.lost.fetch_add(1, Ordering::Relaxed);
+            self.lose();
         }
+    }
+
+    /// Counts a line as lost that found no room on its way here.
+    pub fn lose(&self) {
+        self.shared.lost.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Lines that were lost: the queue or the disk was full.

@@ -3,13 +3,17 @@
 use super::Ingest;
 use crate::{
     command::{Command, PAGE_ROWS, Page, Reload, SAMPLE_ROWS, SamplePage, Selector, ShellCounters, Snapshot},
+    listen::filter::Filter,
     row::Row,
     sample::Samples,
 };
-use varta_core::{Cursor, Now, SlotView, Verdict};
+use varta_core::{Cursor, Now, Retired, SlotView, Verdict};
 
 /// Commands of one turn.
 const COMMANDS: usize = 4;
+
+/// Agents and slots that are made to agree with another roster in one turn: some hundred microseconds.
+const ROSTER_STEPS: u32 = 512;
 
 /// What the commands of a turn leave to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +33,7 @@ impl Ingest {
             let Ok(command) = self.commands.try_recv() else {
                 return Asked::Done;
             };
+            self.gather.asked(now.mono);
             // Whoever asked may have gone away meanwhile; then nobody misses the answer.
             match command {
                 Command::Page { cursor, limit, reply } => {
@@ -40,7 +45,10 @@ impl Ingest {
                     return Asked::More;
                 }
                 Command::Slot { selector, reply } => drop(reply.send(self.row(now, selector))),
-                Command::Snapshot { reply } => drop(reply.send(self.snapshot())),
+                Command::Snapshot { reply } => {
+                    self.count_unread(now);
+                    drop(reply.send(self.snapshot()));
+                }
                 Command::Reload(reload) => {
                     self.reload(now, *reload);
                     return Asked::More;
@@ -83,12 +91,15 @@ impl Ingest {
             blindness: self.core.blindness(),
             shell: ShellCounters {
                 kernel_drops: self.inlets.iter().map(|inlet| inlet.dropped).collect(),
+                kernel_filtered: self.inlets.iter().map(|inlet| inlet.filtering.filtered).collect(),
+                kernel_filter: self.inlets.iter().map(|inlet| inlet.filtering.attached.into()).collect(),
                 receive_buffer: self.inlets.iter().map(|inlet| inlet.granted).collect(),
                 wakeups: self.wakeups.buckets,
                 wakeups_ns: self.wakeups.sum_ns,
                 persist_failures: self.keeper.failures(),
                 persist_failing: self.keeper.is_failing(),
                 export_lost: self.journal.export_lost(),
+                events_lost: self.journal.events_lost(),
             },
         }
     }
@@ -96,19 +107,39 @@ impl Ingest {
     fn reload(&mut self, now: Now, reload: Reload) {
         let Reload { settings, audiences, roster, roster_version, export, beats, done } = reload;
         self.core.set_settings(settings);
+        let filter = Filter::new(audiences.iter().map(|audience| audience.id));
         self.core.set_audiences(audiences);
-        if let Some(roster) = roster {
-            self.core.set_roster(now, roster);
-        }
+        self.set_filter(filter);
         if let Some(version) = roster_version {
             self.keeper.keep_roster_version(version);
         }
         match export {
-            Some(export) => self.journal.set_export(export),
+            Some((export, switched)) => self.journal.set_export(export, switched),
             None => self.journal.reopen(),
         }
         self.journal.set_beats(beats);
-        // Whoever asked may have gone away meanwhile.
-        let _ = done.send(());
+        match roster {
+            Some(roster) => {
+                self.core.begin_roster(now, roster);
+                if let Some(earlier) = self.turning.replace(done) {
+                    // That one was brought to its end.
+                    let _ = earlier.send(Retired::default());
+                }
+            }
+            // Whoever asked may have gone away meanwhile.
+            None => drop(done.send(Retired::default())),
+        }
+    }
+
+    /// Goes on putting a roster in force.
+    pub(super) fn turn_roster(&mut self, now: Now) {
+        if self.turning.is_none() {
+            return;
+        }
+        if let Some(retired) = self.core.continue_roster(now, ROSTER_STEPS)
+            && let Some(done) = self.turning.take()
+        {
+            drop(done.send(retired));
+        }
     }
 }

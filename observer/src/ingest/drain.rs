@@ -4,7 +4,7 @@ use std::{io, os::fd::RawFd};
 
 use varta_core::{Datagram, MonoNs, Now, Origin, Outcome, WallNs};
 
-use super::{Ingest, turns::Turns};
+use super::{Ingest, turns::Turns, unread::Filtering};
 use crate::{
     clock::Clock,
     listen::udp::{BATCH, BoundUdp, Buffers, Received, Udp},
@@ -12,7 +12,7 @@ use crate::{
 
 /// A listener, and what is known of its queue.
 pub(super) struct Inlet {
-    udp: Udp,
+    pub(super) udp: Udp,
     attested: bool,
     /// Whether it may hold datagrams.
     readable: bool,
@@ -20,20 +20,24 @@ pub(super) struct Inlet {
     emptied: bool,
     /// Everything that arrived before this was read.
     seen: MonoNs,
+    /// Datagrams read, in all.
+    read: u64,
     /// The rise of SO_RXQ_OVFL in this turn.
-    rise: u64,
+    pub(super) rise: u64,
     /// Datagrams that the kernel dropped, in all.
     pub(super) dropped: u64,
     /// The receive buffer that was granted, bytes.
     pub(super) granted: u64,
+    pub(super) filtering: Filtering,
     failing: Option<io::ErrorKind>,
 }
 
 impl Inlet {
-    pub(super) fn new(bound: BoundUdp, attested: bool) -> Self {
+    pub(super) fn new(bound: BoundUdp, attested: bool, filtering: Filtering) -> Self {
         let granted = bound.granted;
-        let (udp, seen) = (Udp::new(bound), MonoNs(0));
-        Self { udp, attested, readable: true, emptied: false, seen, rise: 0, dropped: 0, granted, failing: None }
+        let (udp, seen, failing) = (Udp::new(bound), MonoNs(0), None);
+        let (readable, emptied, read, rise, dropped) = (true, false, 0, 0, 0);
+        Self { udp, attested, readable, emptied, seen, read, rise, dropped, granted, filtering, failing }
     }
 
     pub(super) fn fd(&self) -> RawFd {
@@ -97,6 +101,11 @@ impl Ingest {
         self.seen(now)
     }
 
+    /// Datagrams read so far.
+    pub(super) fn datagrams(&self) -> u64 {
+        self.inlets.iter().map(|inlet| inlet.read).sum()
+    }
+
     /// The clock, read once more. A turn that stands still for too long is blindness like any other.
     pub(super) fn tick(&mut self) -> Now {
         let now = Clock::now();
@@ -107,11 +116,12 @@ impl Ingest {
     }
 
     fn read_batch(&mut self, now: Now, number: usize, slept: &mut Option<MonoNs>) {
-        let (inlet, journal, name) = (&mut self.inlets[number], &self.journal, &self.names[number]);
+        let (inlet, journal, name) = (&mut self.inlets[number], &mut self.journal, &self.names[number]);
         let received = inlet.receive(&mut self.buffers, |error| journal.io_error(now, name, error));
         let arrived = received.arrived.map(|arrived| mapped(now, arrived));
         let waited_for = std::mem::replace(&mut inlet.emptied, received.emptied);
         inlet.readable = !received.emptied;
+        inlet.read += received.count as u64;
         inlet.rise += received.dropped;
         inlet.seen = if received.emptied { now.mono } else { arrived.unwrap_or(inlet.seen) };
         let overslept = slept.zip(arrived).filter(|_| waited_for);
@@ -168,19 +178,10 @@ impl Ingest {
         }
     }
 
-    /// Ends a drain: what the kernel dropped, and up to which instant everything that arrived was read.
+    /// Ends a drain: what was not read, and up to which instant everything that arrived was.
     fn seen(&mut self, now: Now) -> Now {
-        let rise = self.inlets.iter().map(|inlet| inlet.rise).sum();
-        let lost = self.kernel_drops.lost(now.mono, rise);
-        if rise > 0 {
-            let mut left = lost;
-            for inlet in &mut self.inlets {
-                let share = std::mem::take(&mut inlet.rise).min(left);
-                inlet.dropped += share;
-                left -= share;
-            }
-            self.core.handle_drops(now, lost);
-        }
+        self.count_unread(now);
+        self.judge_filters(now);
         let mono = self.inlets.iter().map(|inlet| inlet.seen).min().unwrap_or(now.mono).min(now.mono);
         Now { mono, wall: WallNs(now.wall.0.saturating_sub(now.mono.since(mono))) }
     }

@@ -3,10 +3,13 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
-use varta_core::{AgentChange, Change, Core, MonoNs, Now, ObserverChange, SlotChange, Verdict, WallNs};
-use varta_vlp::sealed::shown_pid;
+use varta_core::{AgentChange, Change, MILLI, MonoNs, Now, ObserverChange, SlotChange, Verdict, WallNs};
+use varta_vlp::{UnitId, sealed::shown_pid};
 
-use super::{Named, change_at, kind, wall_of, words};
+use super::{
+    note::{What, Whom},
+    words,
+};
 
 /// One event. What does not apply to its kind is null.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -143,33 +146,46 @@ pub(super) fn rfc3339(at: WallNs) -> String {
     humantime::format_rfc3339_micros(UNIX_EPOCH + Duration::from_nanos(at.0)).to_string()
 }
 
-/// The event of a change, and the newest payload of the slot that it is about.
-pub(super) fn record(core: &Core, now: Now, id: u64, change: &Change) -> (EventRecord, Option<u32>) {
+/// The event of a change.
+pub(super) fn record(now: Now, id: u64, what: &What, whom: Whom) -> EventRecord {
+    let change = &what.change;
     let at = change_at(change);
-    let named = match change {
-        Change::Slot { slot, subject, .. } => Named::slot(core, now, *slot, subject),
-        Change::Agent { agent, .. } => Named::agent(core, *agent),
-        Change::Observer { .. } => Named::default(),
-    };
     let (from, to) = verdicts(change);
-    let payload = named.payload;
-    let event = EventRecord {
+    let agent = whom.agent.map(|id| whom.agent_name.map_or_else(|| id.to_string(), String::from));
+    let unit = whom.unit.map(|id| match whom.unit_name {
+        _ if id == UnitId::NONE => String::new(),
+        Some(name) => name.into(),
+        None => id.to_string(),
+    });
+    EventRecord {
         id,
         at: rfc3339(wall_of(now, at)),
         kind: kind(change),
-        why: words::why(core.settings(), change, &named.why),
-        agent: named.agent,
-        unit: named.unit,
-        pid: named.pid,
+        why: words::why(what, whom.reasons.as_ref()),
+        agent,
+        unit,
+        pid: whom.pid,
         from: from.map(Verdict::name),
         to: to.map(Verdict::name),
         detail: match change {
             Change::Slot { what, .. } => slot_detail(now, at, *what),
             Change::Agent { what, .. } => agent_detail(*what),
-            Change::Observer { what, .. } => observer_detail(core, now, *what),
+            Change::Observer { what: change, .. } => observer_detail(now, what.blind_limit, *change),
         },
-    };
-    (event, payload)
+    }
+}
+
+/// When it happened.
+pub(super) const fn change_at(change: &Change) -> MonoNs {
+    match change {
+        Change::Slot { at, .. } | Change::Agent { at, .. } | Change::Observer { at, .. } => *at,
+    }
+}
+
+/// An instant near `now` on the wall's timeline, by the distance from `now`.
+const fn wall_of(now: Now, at: MonoNs) -> WallNs {
+    let earlier = now.wall.0.saturating_sub(now.mono.since(at));
+    WallNs(earlier).after(at.since(now.mono))
 }
 
 const fn verdicts(change: &Change) -> (Option<Verdict>, Option<Verdict>) {
@@ -191,7 +207,7 @@ fn slot_detail(now: Now, at: MonoNs, what: SlotChange) -> Detail {
         }
         SlotChange::Restarted { old_pid } => Detail::Restart { old_pid: shown_pid(old_pid) },
         SlotChange::UnitConflict { known, other } => Detail::Conflict { known: process(known), other: process(other) },
-        SlotChange::OffsetRelearned(by) => Detail::Offset { by_ms: by / varta_core::MILLI },
+        SlotChange::OffsetRelearned(by) => Detail::Offset { by_ms: by / MILLI },
         SlotChange::PromiseClamped { asked, held } => Detail::Promise { asked_ms: asked, held_ms: held },
         SlotChange::OriginConflict { observed, pinned } => {
             Detail::Origin { observed: observed.name(), pinned: pinned.name() }
@@ -212,7 +228,7 @@ const fn agent_detail(what: AgentChange) -> Detail {
     }
 }
 
-fn observer_detail(core: &Core, now: Now, what: ObserverChange) -> Detail {
+fn observer_detail(now: Now, blind_limit: u64, what: ObserverChange) -> Detail {
     match what {
         ObserverChange::Blind { cause, from, to, slots } => Detail::Blind {
             cause: cause.name(),
@@ -221,9 +237,39 @@ fn observer_detail(core: &Core, now: Now, what: ObserverChange) -> Detail {
             slots,
         },
         ObserverChange::Sighted(cause) => Detail::Sighted { cause: cause.name() },
-        ObserverChange::BlindLimit => Detail::BlindLimit { limit_ms: core.settings().blind_limit / varta_core::MILLI },
+        ObserverChange::BlindLimit => Detail::BlindLimit { limit_ms: blind_limit / MILLI },
         ObserverChange::ClockSuspect { witnesses, active, future } => {
             Detail::Clock { witnesses, active, sign: if future { "future" } else { "past" } }
         }
+    }
+}
+
+/// The event kind of a change.
+const fn kind(change: &Change) -> &'static str {
+    match change {
+        Change::Slot { what, .. } => match what {
+            SlotChange::New(_) => "new",
+            SlotChange::Verdict { .. } => "verdict",
+            SlotChange::Restarted { .. } => "restarted",
+            SlotChange::UnitConflict { .. } => "unit_conflict",
+            SlotChange::CloneSuspected => "clone_suspected",
+            SlotChange::OffsetRelearned(_) => "offset_relearned",
+            SlotChange::PromiseClamped { .. } => "promise_clamped",
+            SlotChange::OriginConflict { .. } => "origin_conflict",
+            SlotChange::Evicted(_) => "evicted",
+            SlotChange::Revoked => "revoked",
+        },
+        Change::Agent { what, .. } => match what {
+            AgentChange::Generation(_) => "generation",
+            AgentChange::Missing => "missing",
+            AgentChange::Returned => "returned",
+            AgentChange::Flapping(_) => "flapping",
+        },
+        Change::Observer { what, .. } => match what {
+            ObserverChange::Blind { .. } => "blind",
+            ObserverChange::Sighted(_) => "sighted",
+            ObserverChange::BlindLimit => "blind_limit",
+            ObserverChange::ClockSuspect { .. } => "clock_suspect",
+        },
     }
 }

@@ -1,8 +1,8 @@
 //! Changes in plain words, and how important they are.
 
-use varta_core::{AgentChange, Cause, Change, MILLI, ObserverChange, Settings, SlotChange, Verdict};
+use varta_core::{AgentChange, Cause, Change, MILLI, ObserverChange, Reasons, SlotChange, Verdict};
 
-use super::EventRecord;
+use super::{EventRecord, note::What};
 
 /// What the log line says.
 const fn message(change: &Change) -> &'static str {
@@ -88,22 +88,23 @@ pub(super) fn log(event: &EventRecord, change: &Change) {
     }
 }
 
-/// Why, in words; `slot` is the arithmetic behind the slot's verdict, empty where the slot is no more.
-pub(super) fn why(settings: &Settings, change: &Change, slot: &str) -> String {
-    match change {
+/// Why, in words; `slot` is the arithmetic behind the slot's verdict, where the slot is still there.
+pub(super) fn why(what: &What, slot: Option<&Reasons>) -> String {
+    match &what.change {
         Change::Slot { what, .. } => slot_why(*what, slot),
         Change::Agent { what, .. } => agent_why(*what),
-        Change::Observer { what, .. } => observer_why(settings, *what),
+        Change::Observer { what: change, .. } => observer_why(what.blind_limit, *change),
     }
 }
 
-fn slot_why(what: SlotChange, slot: &str) -> String {
+fn slot_why(what: SlotChange, slot: Option<&Reasons>) -> String {
+    let slot = || slot.map(ToString::to_string).unwrap_or_default();
     match what {
         SlotChange::New(_)
         | SlotChange::Verdict { .. }
         | SlotChange::Restarted { .. }
-        | SlotChange::UnitConflict { .. } => slot.to_owned(),
-        SlotChange::CloneSuspected => format!("its newest counter came again under another tag; {slot}"),
+        | SlotChange::UnitConflict { .. } => slot(),
+        SlotChange::CloneSuspected => format!("its newest counter came again under another tag; {}", slot()),
         SlotChange::OffsetRelearned(by) => {
             format!("nothing but frames held back came for so long that {} ms more are taken as the path's", by / MILLI)
         }
@@ -131,7 +132,7 @@ fn agent_why(what: AgentChange) -> String {
     }
 }
 
-fn observer_why(settings: &Settings, what: ObserverChange) -> String {
+fn observer_why(blind_limit: u64, what: ObserverChange) -> String {
     match what {
         ObserverChange::Blind { cause, from, to, slots } => {
             let length = to.map_or_else(String::new, |to| format!(" for {} ms", to.since(from) / MILLI));
@@ -139,7 +140,7 @@ fn observer_why(settings: &Settings, what: ObserverChange) -> String {
         }
         ObserverChange::Sighted(cause) => format!("no longer: {}", cause_words(cause)),
         ObserverChange::BlindLimit => {
-            format!("blind for more than {} ms without one turn of sight between", settings.blind_limit / MILLI)
+            format!("blind for more than {} ms without one turn of sight between", blind_limit / MILLI)
         }
         ObserverChange::ClockSuspect { witnesses, active, future } => {
             let sign = if future { "ahead of" } else { "behind" };

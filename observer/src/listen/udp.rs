@@ -22,6 +22,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use varta_core::{SECOND, WallNs};
 use varta_vlp::sealed::MAX_LEN;
 
+use super::filter::Filter;
+
 /// Datagrams read at once.
 pub(crate) const BATCH: usize = 64;
 /// One byte more than the largest legal datagram, so that a longer one is seen to be longer.
@@ -72,10 +74,24 @@ impl BoundUdp {
     /// # Errors
     /// [`ListenError`] naming the address and the remedy.
     pub(crate) fn bind(address: SocketAddr, buffer: u32) -> Result<Self, ListenError> {
-        Self::open(address, buffer).map_err(|error| ListenError { address, error })
+        Self::open(address, buffer, |_| ()).map_err(|error| ListenError { address, error })
     }
 
-    fn open(address: SocketAddr, buffer: u32) -> io::Result<Self> {
+    /// Binds `address` with a filter in force before the first datagram can come. Says, too, whether the system took it.
+    ///
+    /// # Errors
+    /// [`ListenError`], not for the filter.
+    pub(crate) fn bind_filtered(
+        address: SocketAddr,
+        buffer: u32,
+        filter: &Filter,
+    ) -> Result<(Self, io::Result<()>), ListenError> {
+        let mut attached = Ok(());
+        let bound = Self::open(address, buffer, |socket| attached = filter.attach(socket));
+        Ok((bound.map_err(|error| ListenError { address, error })?, attached))
+    }
+
+    fn open(address: SocketAddr, buffer: u32, prepare: impl FnOnce(&Socket)) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
         if address.is_ipv6() {
@@ -88,6 +104,7 @@ impl BoundUdp {
         }
         setsockopt(&socket, RxqOvfl, &1)?;
         setsockopt(&socket, ReceiveTimestampns, &true)?;
+        prepare(&socket);
         socket.bind(&address.into())?;
         // The kernel reports twice what it was asked for: its own bookkeeping is counted in.
         let granted = socket.recv_buffer_size()? as u64 / 2;
@@ -159,6 +176,11 @@ impl Udp {
         Self { bound, headers, control: cmsg_space!(TimeSpec, u32), overflow: 0 }
     }
 
+    /// The socket itself.
+    pub(crate) const fn socket(&self) -> &UdpSocket {
+        &self.bound.socket
+    }
+
     /// The descriptor, to be polled.
     pub(crate) fn fd(&self) -> RawFd {
         self.bound.socket.as_raw_fd()
@@ -174,9 +196,19 @@ impl Udp {
             Headers::V4(headers) => read_batch(fd, headers, &mut self.control, buffers)?,
             Headers::V6(headers) => read_batch(fd, headers, &mut self.control, buffers)?,
         };
-        let dropped = overflow.map_or(0, |overflow| overflow.wrapping_sub(self.overflow));
-        self.overflow = overflow.unwrap_or(self.overflow);
-        Ok(Received { dropped: u64::from(dropped), ..received })
+        let dropped = overflow.map_or(0, |overflow| self.raise(overflow));
+        Ok(Received { dropped, ..received })
+    }
+
+    /// SO_RXQ_OVFL was seen to be `overflow`. Returns by how much it rose.
+    pub(crate) fn raise(&mut self, overflow: u32) -> u64 {
+        let rise = overflow.wrapping_sub(self.overflow);
+        // What was queued before the newest reading tells of an older one.
+        if rise > u32::MAX / 2 {
+            return 0;
+        }
+        self.overflow = overflow;
+        u64::from(rise)
     }
 }
 

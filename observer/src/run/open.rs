@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{sync::oneshot, task::JoinHandle};
 use varta_client::keyfile::read_secret_file;
-use varta_config::{ObserverConfig, Trust};
+use varta_config::{KernelFilter, Listen, ObserverConfig, Trust};
 use varta_core::{Audience, Core, Limits};
 
 use super::{Addresses, Failure, Misconfiguration, OnReady, RunError, RunOptions};
@@ -17,17 +17,20 @@ use crate::{
     clock::Clock,
     command::{self, Handle},
     export::{
-        events::{self, Feed},
+        events::Ring,
         http::{self, App, Setup},
         tsv,
     },
-    ingest::{Keeper, Listener, Parts, Sleep},
-    journal::Journal,
+    ingest::{Keeper, Listener, Parts, Sleep, tell_refused},
+    journal::{self, Teller},
     keyring::Keyring,
-    listen::udp::BoundUdp,
+    listen::{
+        filter::Filter,
+        udp::{BoundUdp, ListenError},
+    },
     notify::Watchdog,
     reload::{InForce, settings},
-    roster,
+    roster::{self, nanos},
 };
 
 /// A shorter bearer token could be guessed.
@@ -37,6 +40,7 @@ const MIN_TOKEN: usize = 16;
 pub(super) struct Opened {
     pub(super) addresses: Addresses,
     pub(super) parts: Parts,
+    pub(super) teller: Teller,
     pub(super) http: Option<HttpParts>,
     pub(super) in_force: InForce,
     pub(super) shutdown_after: Option<Duration>,
@@ -62,7 +66,8 @@ impl Opened {
         let roster = roster.map(|file| Ok::<_, RunError>((roster::load(file)?, file))).transpose()?;
         let (mut keeper, past) = Keeper::open(config.observer.state_dir.as_deref(), Clock::now())?;
         let roster = roster.map(|(roster, file)| roster.no_older_than(past.roster_version(), file)).transpose()?;
-        let listeners = bind(&config)?;
+        let filter = Filter::new(keyring.audiences.iter().map(|audience| audience.id));
+        let listeners = bind(&config, &filter)?;
         let http = config.http.listen.map(bind_http).transpose()?;
         let (export, writer) = match &config.export.file {
             Some(file) => tsv::open(file).map(|(export, writer)| (Some(export), Some(writer)))?,
@@ -70,8 +75,9 @@ impl Opened {
         };
         let (sleep, waker) = Sleep::new().map_err(RunError::system("make a poller"))?;
         let (handle, commands) = command::channel(waker);
-        let (sink, feed) = events::channel();
+        let ring = Ring::default();
 
+        let gather = nanos(config.ingest.gather);
         let now = Clock::now();
         let addresses = Addresses {
             sealed: listeners.iter().map(|listener| listener.bound.local).collect(),
@@ -80,16 +86,16 @@ impl Opened {
         let http = http.map(|listener| {
             let app = App::new(Setup {
                 handle: handle.clone(),
-                ring: feed.ring(),
+                ring: ring.clone(),
                 name: name.clone(),
                 started: now.wall,
                 listeners: listeners.iter().map(|listener| listener.name.clone()).collect(),
                 per_agent: config.metrics.per_agent,
                 token,
             });
-            HttpParts { listener, app, feed }
+            HttpParts { listener, app }
         });
-        let journal = Journal::new(now, http.is_some().then_some(sink), export, config.export.beats);
+        let (journal, teller) = journal::channel(now, http.is_some().then_some(ring), export, config.export.beats);
         let version = roster.as_ref().map(|roster| roster.version);
         let mut core = new_core(&config, keyring.audiences)?;
         let started = keeper.begin(&mut core, past);
@@ -117,12 +123,15 @@ impl Opened {
             parts: Parts {
                 listeners,
                 core,
+                filter,
                 keeper,
                 journal,
                 sleep,
+                gather,
                 commands,
                 watchdog: Watchdog::new(options.watchdog),
             },
+            teller,
             http,
             shutdown_after: options.shutdown_after,
             on_ready: options.on_ready,
@@ -143,7 +152,6 @@ impl Opened {
 pub(super) struct HttpParts {
     listener: TcpListener,
     app: App,
-    feed: Feed,
 }
 
 /// HTTP, served. Dropping it ends it.
@@ -155,14 +163,14 @@ pub(super) struct Serving {
 impl HttpParts {
     /// Serves on the runtime of the caller.
     pub(super) fn spawn(self) -> io::Result<Serving> {
-        let Self { listener, app, feed } = self;
+        let Self { listener, app } = self;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let (end, ended) = oneshot::channel();
         let shutdown = async {
             // Sent or dropped, it is the end.
             let _ = ended.await;
         };
-        Ok(Serving { end, task: tokio::spawn(http::serve(listener, app, feed, shutdown)) })
+        Ok(Serving { end, task: tokio::spawn(http::serve(listener, app, shutdown)) })
     }
 }
 
@@ -180,15 +188,16 @@ impl Serving {
 fn new_core(config: &ObserverConfig, audiences: Vec<Audience>) -> Result<Core, RunError> {
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).map_err(|error| RunError::system("get randomness")(error.into()))?;
-    let limits =
-        Limits { agents: config.limits.agents, slots_per_agent: config.limits.slots_per_agent, ..Limits::default() };
+    // Its highest legal value is this type's.
+    let slots_per_agent = u16::try_from(config.limits.slots_per_agent).unwrap_or(u16::MAX);
+    let limits = Limits { agents: config.limits.agents, slots_per_agent, ..Limits::default() };
     Ok(Core::new(settings(config), limits, audiences, config.listen.len(), u64::from_le_bytes(seed)))
 }
 
-fn bind(config: &ObserverConfig) -> Result<Vec<Listener>, RunError> {
+fn bind(config: &ObserverConfig, filter: &Filter) -> Result<Vec<Listener>, RunError> {
     let mut listeners = Vec::with_capacity(config.listen.len());
     for listen in &config.listen {
-        let bound = BoundUdp::bind(listen.sealed, listen.receive_buffer)?;
+        let (bound, filtered) = bind_one(listen, filter)?;
         if bound.granted < u64::from(listen.receive_buffer) {
             tracing::warn!(
                 listener = %listen.sealed,
@@ -199,9 +208,22 @@ fn bind(config: &ObserverConfig) -> Result<Vec<Listener>, RunError> {
             );
         }
         let attested = listen.trust == Trust::OperatorAttested;
-        listeners.push(Listener { bound, name: listen.sealed.to_string(), attested });
+        let filter = (listen.kernel_filter, filtered);
+        listeners.push(Listener { bound, name: listen.sealed.to_string(), attested, filter });
     }
     Ok(listeners)
+}
+
+/// A socket, and whether a filter is in force.
+fn bind_one(listen: &Listen, filter: &Filter) -> Result<(BoundUdp, bool), ListenError> {
+    if listen.kernel_filter != KernelFilter::On {
+        return Ok((BoundUdp::bind(listen.sealed, listen.receive_buffer)?, false));
+    }
+    let (bound, attached) = BoundUdp::bind_filtered(listen.sealed, listen.receive_buffer, filter)?;
+    if let Err(error) = &attached {
+        tell_refused(&listen.sealed.to_string(), error);
+    }
+    Ok((bound, attached.is_ok()))
 }
 
 fn bind_http(address: SocketAddr) -> Result<TcpListener, RunError> {

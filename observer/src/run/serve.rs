@@ -27,6 +27,9 @@ use crate::{
 /// How long the ingest thread may take to save its state.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 
+/// How long the last events may take to be told.
+const TELL_LIMIT: Duration = Duration::from_secs(5);
+
 /// What the embedding program asks for.
 #[derive(Debug)]
 pub(super) enum Order {
@@ -126,10 +129,11 @@ impl Opened {
     }
 
     async fn attend(self, mut orders: mpsc::Receiver<Order>, daemon: bool) -> Result<(), RunError> {
-        let Self { addresses, parts, http, mut in_force, shutdown_after, on_ready, name } = self;
+        let Self { addresses, parts, teller, http, mut in_force, shutdown_after, on_ready, name } = self;
         let manager = Manager::new(daemon, &name);
         let signals = daemon.then(Signals::new).transpose();
         let mut signals = signals.map_err(RunError::system("take signals"))?;
+        let telling = teller.spawn().map_err(RunError::system("start the thread that tells what happens"))?;
         let mut ingest = IngestThread::spawn(move || crate::ingest::run(parts))?;
         let http = http.map(HttpParts::spawn).transpose().map_err(RunError::system("serve HTTP"))?;
         if let Some(on_ready) = on_ready {
@@ -153,6 +157,9 @@ impl Opened {
             http.finish().await;
         }
         let result = ingest.result();
+        if !telling.finish(TELL_LIMIT).await {
+            tracing::warn!("not everything that happened could be told in time; the last events are lost");
+        }
         if let Some(writer) = in_force.writer.take() {
             finish_export(writer);
         }

@@ -11,10 +11,10 @@ use tokio::sync::oneshot;
 use varta_config::PerAgent;
 use varta_watch::{
     export::{
-        events,
+        events::Ring,
         http::{App, Setup, serve},
     },
-    journal::Journal,
+    journal,
 };
 
 use super::world::{Ingest, START, World};
@@ -53,12 +53,14 @@ impl Server {
 
     /// The world gets a journal whose events the server hands on.
     pub(crate) fn with(mut world: World, token: Option<&str>) -> Self {
-        let (sink, feed) = events::channel();
-        world.journal = Some(Journal::new(START, Some(sink), None, false));
+        let ring = Ring::default();
+        let (journal, teller) = journal::channel(START, Some(ring.clone()), None, false);
+        teller.spawn().unwrap();
+        world.journal = Some(journal);
         let ingest = Ingest::of(world);
         let app = App::new(Setup {
             handle: ingest.handle.clone(),
-            ring: feed.ring(),
+            ring,
             name: "obs-1".to_owned(),
             started: START.wall,
             listeners: vec!["127.0.0.1:9900".to_owned()],
@@ -77,7 +79,7 @@ impl Server {
                 let shutdown = async {
                     let _ = stopped.await;
                 };
-                serve(listener, served, feed, shutdown).await;
+                serve(listener, served, shutdown).await;
             });
         };
         Self { ingest, app, address, stop: Some(stop), thread: Some(std::thread::spawn(turn)) }

@@ -139,7 +139,7 @@ impl World {
     pub(crate) fn datagram(&mut self, bytes: &mut [u8]) -> Outcome {
         let origin = Origin { listener: 0, attested: false, from: SocketAddr::from(([127, 0, 0, 1], 9)) };
         let outcome = self.core.handle_datagram(self.now, origin, bytes);
-        if let Some(journal) = &self.journal {
+        if let Some(journal) = &mut self.journal {
             journal.outcome(self.now, &outcome);
         }
         self.tell();
@@ -156,6 +156,7 @@ impl World {
         while let Some(change) = self.core.poll_change() {
             journal.change(&self.core, self.now, &change);
         }
+        journal.hand_over();
     }
 
     fn answer(&mut self, command: Command) -> bool {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use varta_config::{ConfigError, Listen, LogFormat, LogLevel, ObserverConfig, PerAgent, Trust};
+use varta_config::{ConfigError, KernelFilter, Listen, LogFormat, LogLevel, ObserverConfig, PerAgent, Trust};
 
 use super::{
     input::Input,
@@ -94,6 +94,7 @@ fn chosen(input: &mut Input<'_>) -> ObserverConfig {
             sealed: (input.array::<4>(), 9900 + number).into(),
             trust: input.pick(&[Trust::Verified, Trust::OperatorAttested]),
             receive_buffer: 65_536 + u32::from(input.short()),
+            kernel_filter: [KernelFilter::Off, KernelFilter::Auto, KernelFilter::On][usize::from(number % 3)],
         })
         .collect();
     config.observer.key_file = Some("/etc/varta/obs-1.key".into());

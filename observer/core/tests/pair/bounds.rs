@@ -1,17 +1,17 @@
 //! What one agent's key can fill, and what gives way to what.
 
-use varta_core::{Limits, MILLI, Outcome, Reject, SECOND, Settings, SlotChange, Verdict};
+use varta_core::{Limits, MILLI, Outcome, Reject, SECOND, Saved, Settings, SlotChange, Verdict};
 
 use crate::{
     sender::{Say, Sender},
-    world::{Pair, Seed},
+    world::{Pair, Seed, core},
 };
 
 fn pid(pid: u32) -> Sender {
     Sender::new("web-1", "", pid)
 }
 
-fn small(slots_per_agent: u32) -> Pair {
+fn small(slots_per_agent: u16) -> Pair {
     Pair::with(Settings::default(), Limits { slots_per_agent, ..Limits::default() })
 }
 
@@ -213,4 +213,28 @@ fn an_agent_without_slots_is_forgotten_after_seven_days_and_its_barrier_is_the_f
     pair.wait(60 * SECOND);
     assert_eq!(pair.core.sizes(), (0, 0));
     assert_eq!(pair.core.barrier(), largest);
+}
+
+#[test]
+fn what_comes_back_from_disk_beyond_all_bounds_is_as_if_it_had_been_evicted() {
+    let mut pair = Pair::new();
+    let mut sender = pid(100);
+    pair.beat(&mut sender, Say::due(1000));
+    let saved = pair.saved();
+    let slot = |saved: &Saved| if let Saved::Slot(slot) = saved { Some(slot.clone()) } else { None };
+    let slot = saved.iter().find_map(slot).unwrap();
+    let mut next = core(Settings::default(), Limits::default());
+    let most = u32::from(u16::MAX);
+    for number in 0..=most {
+        let mut slot = slot.clone();
+        (slot.key.pid, slot.sent_at) = (1000 + number, slot.sent_at.after(u64::from(number)));
+        next.restore(Saved::Slot(slot), true);
+    }
+    assert_eq!(next.sizes(), (most as usize, 1));
+    let mut barriers = Vec::new();
+    next.save_page(0, 1, |saved| match saved {
+        Saved::Agent(agent) => barriers.push(agent.barrier),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(barriers, [slot.sent_at.after(u64::from(most))], "nothing that the last one sent is accepted again");
 }

@@ -124,7 +124,7 @@ fn conflicting() -> Case {
 fn cases() -> Vec<(Reject, Case)> {
     let entry = RosterEntry::default;
     let stranger = |name: &str, t| Sender::new(name, "", 99).beat(t, Say::due(1000));
-    let sized = |len: usize| Limits { slots_per_agent: len as u32, ..Limits::default() };
+    let sized = |len: usize| Limits { slots_per_agent: len as u16, ..Limits::default() };
     vec![
         (Reject::BadLength, bent(|bytes| bytes.truncate(123))),
         (Reject::BadLength, bent(|bytes| bytes.resize(1201, 0))),

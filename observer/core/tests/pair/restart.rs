@@ -1,6 +1,9 @@
 //! What an observer knows after it was stopped, and what it refuses.
 
-use varta_core::{Cause, Change, MILLI, MonoNs, ObserverChange, Outcome, Reject, SECOND, Start, Verdict, WallNs};
+use varta_core::{
+    AgentChange, Cause, Change, MILLI, MonoNs, ObserverChange, Outcome, Reject, SECOND, Saved, Start, Verdict, WallNs,
+};
+use varta_vlp::Generation;
 
 use crate::{
     sender::{Say, Sender},
@@ -195,6 +198,26 @@ fn floors_and_barriers_outlive_a_restart() {
     pair.beat(&mut old, Say::due(1000));
     pair.wait(24 * HOUR);
     assert_eq!(pair.send(&mut old, Say::due(1000)), Outcome::Rejected(Reject::RetiredGeneration));
+}
+
+#[test]
+fn a_floor_stays_while_lower_generations_are_heard() {
+    let (mut pair, mut all) = everybody();
+    let mut new = Sender::new("web-1", "new", 900).generation(2);
+    pair.beat(&mut new, Say::due(60_000));
+    let raised = |change: &Change| matches!(change, Change::Agent { what: AgentChange::Generation(Generation(2)), .. });
+    assert_eq!(pair.told().iter().filter(|change| raised(change)).count(), 1);
+    let id = new.agent;
+    for _ in 0..3 {
+        pair.wait(SECOND);
+        pair.beat(&mut all[1], Say::due(1000));
+        let floor = |saved: &Saved| matches!(saved, Saved::Agent(agent) if agent.agent == id && agent.floor.0 == 2);
+        assert!(pair.saved().iter().any(floor), "generation 1 was heard last");
+        pair.wait(SECOND);
+        pair.beat(&mut new, Say::due(60_000));
+        assert!(pair.saved().iter().any(floor));
+    }
+    assert!(!pair.told().iter().any(raised), "told once");
 }
 
 #[test]

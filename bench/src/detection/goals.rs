@@ -1,0 +1,79 @@
+//! What is aimed at, and where we stand.
+
+use super::{Outcomes, WorldOutcome, blindness::Blindness, compare::Line, fleet::Absence};
+
+/// Mistakes over the oracle's, at most.
+const MISTAKES: f64 = 1.05;
+/// Detection time on the first beat after an outage over that before, at most.
+const AFTER_OUTAGE: f64 = 1.1;
+
+/// One goal: a figure that is to be at most its limit.
+#[derive(Clone, Debug, serde::Serialize)]
+pub(super) struct Goal {
+    pub(super) what: String,
+    pub(super) measured: f64,
+    pub(super) limit: f64,
+    pub(super) met: bool,
+    /// What the figure was made of.
+    pub(super) from: String,
+}
+
+impl Goal {
+    fn at_most(what: String, measured: f64, limit: f64, from: String) -> Self {
+        // What could not be measured is not met.
+        Self { what, measured, limit, met: measured <= limit, from }
+    }
+
+    fn exactly(what: String, measured: f64, wanted: f64, from: String) -> Self {
+        Self { met: (measured - wanted).abs() < f64::EPSILON, ..Self::at_most(what, measured, wanted, from) }
+    }
+}
+
+pub(super) fn goals(outcomes: &Outcomes) -> Vec<Goal> {
+    let mut goals: Vec<Goal> = outcomes.worlds.iter().flat_map(of_world).collect();
+    for (absence, told) in Absence::ALL.iter().zip(&outcomes.absences) {
+        let how = format!("{} with {} agents", absence.name(), told.agents);
+        let from = format!("{} of {} agents up in the end", told.up, told.agents);
+        goals.push(Goal::exactly(format!("{how}: events"), f64::from(told.events), 1.0, from.clone()));
+        goals.push(Goal::at_most(format!("{how}: pages for single agents"), f64::from(told.pages), 0.0, from));
+    }
+    goals
+}
+
+fn of_world(outcome: &WorldOutcome) -> Vec<Goal> {
+    let name = outcome.name;
+    let mut goals = Vec::new();
+    if let Some(goal) = mistakes(name, &outcome.lines) {
+        goals.push(goal);
+    }
+    if let Some(ours) = outcome.recoveries.first() {
+        let from = format!("p99.9 {:.4} s, before {:.4} s", ours.after_s, ours.baseline_s);
+        let what = format!("{name}: T_D on the first beat after an outage of 60 s, over that before");
+        goals.push(Goal::at_most(what, ours.ratio, AFTER_OUTAGE, from));
+    }
+    let Blindness { injections, told, wrong, deaths, untold, longest_s } = outcome.blindness;
+    let from = format!("{injections} stalls of the observer, {told} stalls told, {wrong} of them not owed to the path");
+    goals.push(Goal::at_most(format!("{name}: false stalls for stalls of the observer"), wrong as f64, 0.0, from));
+    let limit = outcome.lines.first().map_or(f64::NAN, |line| line.score.longest_s);
+    let measured = if untold > 0 { f64::INFINITY } else { longest_s };
+    let from = format!("the longest of {deaths} deaths, {untold} never told; T_D at most {limit:.4} s without");
+    goals.push(Goal::at_most(
+        format!("{name}: a death within a stall of the observer, s after it"),
+        measured,
+        limit,
+        from,
+    ));
+    goals
+}
+
+/// The subject's mistakes over the oracle's at the same mean detection time. Nobody's mistakes are as many as nobody's.
+fn mistakes(name: &str, lines: &[Line]) -> Option<Goal> {
+    let (ours, oracle) = (lines.first()?, lines.last()?);
+    let (made, of_oracle) = (ours.score.mistakes, oracle.score.mistakes);
+    let ratio = if made == of_oracle { 1.0 } else { made as f64 / of_oracle as f64 };
+    let from = format!(
+        "{made} mistakes and {of_oracle}, at a mean T_D of {:.4} s and {:.4} s",
+        ours.score.mean_s, oracle.score.mean_s
+    );
+    Some(Goal::at_most(format!("{name}: mistakes over the oracle's at equal T_D"), ratio, MISTAKES, from))
+}
