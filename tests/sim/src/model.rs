@@ -193,7 +193,7 @@ impl Model {
     pub const fn new(settings: Settings, limits: &varta_core::Limits, audience: u32) -> Self {
         Self {
             settings,
-            slots_per_agent: limits.slots_per_agent,
+            slots_per_agent: limits.slots_per_agent as u32,
             strangers_per_turn: limits.strangers_per_turn,
             shard: limits.shard,
             audience,

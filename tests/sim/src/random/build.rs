@@ -60,7 +60,7 @@ impl Plan {
     }
 
     fn draw_limits(&mut self) -> Limits {
-        let slots_per_agent = if self.bent.churn { u32::try_from(self.rng.range(2, 4)).unwrap_or(2) } else { 64 };
+        let slots_per_agent = if self.bent.churn { u16::try_from(self.rng.range(2, 4)).unwrap_or(2) } else { 64 };
         Limits { slots_per_agent, strangers_per_turn: 3, ..Limits::default() }
     }
 
