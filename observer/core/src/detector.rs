@@ -176,10 +176,23 @@ impl Core {
 
     /// Why the slot's silence cannot be held against it yet, and when to look again.
     fn excuse(&self, now: Now, number: u32) -> Option<(Cause, MonoNs)> {
-        self.excuse_by_clock(now, number)
-            .map(|until| (Cause::Clock, until))
+        self.excuse_by_restart(now, number)
+            .map(|until| (Cause::Restart, until))
+            .or_else(|| self.excuse_by_clock(now, number).map(|until| (Cause::Clock, until)))
             .or_else(|| self.excuse_by_drops(now, number).map(|until| (Cause::Drops, until)))
             .map(|(cause, until)| (cause, until.max(now.mono.after(MILLI))))
+    }
+
+    fn excuse_by_restart(&self, now: Now, number: u32) -> Option<MonoNs> {
+        self.end_of_wait(number).filter(|until| *until > now.mono)
+    }
+
+    /// What was last heard before or while the barrier of a restart was waited out is held to its span from the end of
+    /// that on.
+    pub(crate) fn end_of_wait(&self, number: u32) -> Option<MonoNs> {
+        let waited = self.sight.waited.filter(|waited| self.last_life(number) < *waited)?;
+        let span = self.span_of(number, self.table.slot(number).next_due());
+        Some(waited.after(span).after(self.sight.unseen_since(waited)))
     }
 
     /// While the observer's clock is suspect, those whose frames are refused for it are unknown, up to the limit.
