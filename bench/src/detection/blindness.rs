@@ -10,7 +10,7 @@ use super::{
 };
 
 /// What comes before the first stall.
-const LEAD: Ns = 60 * SECOND;
+const LEAD: Ns = 120 * SECOND;
 /// How long a death may take to be told before it counts as never told.
 const LIMIT: Ns = 120 * SECOND;
 
