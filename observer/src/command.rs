@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use tokio::sync::oneshot;
-use varta_core::{Audience, Cause, Counters, Roster, Settings, Verdict};
+use varta_core::{Audience, Cause, Counters, Retired, Roster, Settings, Verdict};
 use varta_vlp::{AgentId, UnitId};
 
 use crate::{export::tsv::Export, row::Row, sample::Samples};
@@ -109,8 +109,8 @@ pub struct Reload {
     pub export: Option<(Option<Export>, oneshot::Sender<()>)>,
     /// Whether every accepted beat is a row of it.
     pub beats: bool,
-    /// Told when all of it is in force.
-    pub done: oneshot::Sender<()>,
+    /// Told when all of it is in force, and given the roster that was before.
+    pub done: oneshot::Sender<Retired>,
 }
 
 /// A question or an order for the ingest thread.

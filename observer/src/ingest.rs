@@ -13,8 +13,9 @@ mod unread;
 
 use std::{io, sync::mpsc::Receiver};
 
+use tokio::sync::oneshot;
 use varta_config::KernelFilter;
-use varta_core::{Core, MILLI, MonoNs, Now, Outcome};
+use varta_core::{Core, MILLI, MonoNs, Now, Outcome, Retired};
 
 use self::{
     answer::Asked,
@@ -88,6 +89,8 @@ struct Ingest {
     asked: bool,
     /// Whether more records are to be handed to the disk.
     keeping: bool,
+    /// While another roster is being put in force, who is told when it is.
+    turning: Option<oneshot::Sender<Retired>>,
 }
 
 /// Runs until it is told to stop, and saves the state exactly.
@@ -124,6 +127,7 @@ pub(crate) fn run(parts: Parts) -> io::Result<()> {
         behind: false,
         asked: false,
         keeping: false,
+        turning: None,
     };
     while ingest.turn() {
         ingest.sleep(&mut sleep)?;
@@ -143,6 +147,7 @@ impl Ingest {
         self.core.begin_turn(self.behind);
         self.keeper.follow(&mut self.core);
         let seen = self.drain(now, BUDGET);
+        self.turn_roster(now);
         self.core.handle_timeout(seen);
         self.tell_changes(seen);
         self.keeping = self.keeper.turn(&mut self.core, now);
@@ -160,7 +165,7 @@ impl Ingest {
 
     /// Sleeps until something is to be done.
     fn sleep(&mut self, sleep: &mut Sleep) -> io::Result<()> {
-        let busy = self.behind || self.asked;
+        let busy = self.behind || self.asked || self.turning.is_some();
         let keep = if self.keeping { self.turns.last().after(MILLI) } else { self.keeper.next() };
         let wake = self.core.poll_timeout().min(keep).min(self.watchdog.next()).min(self.next_look());
         if busy {

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use tokio::sync::oneshot;
 use varta_client::keyfile::KeyFileError;
 use varta_config::{ConfigError, ObserverConfig};
-use varta_core::Settings;
+use varta_core::{Audience, Settings};
 
 use crate::{
     command::{Command, Handle, Reload, Unanswered},
@@ -70,12 +70,33 @@ pub(crate) struct InForce {
     pub(crate) handle: Handle,
 }
 
-impl InForce {
-    /// Reads everything again, checks all of it, and only then puts it in force.
-    ///
-    /// # Errors
-    /// [`ReloadError`]; then nothing has changed.
-    pub(crate) async fn reload(&mut self) -> Result<(), ReloadError> {
+/// A roster for the core; outer `None` leaves the one in force.
+type NewRoster = Option<Option<varta_core::Roster>>;
+/// An event file for the journal; outer `None` opens the one in force anew.
+type NewExport = Option<Option<tsv::Export>>;
+
+/// What a reload starts from.
+struct Before {
+    config: ObserverConfig,
+    file: Option<PathBuf>,
+    roster_version: Option<u64>,
+}
+
+/// Everything that a reload puts in force, read and checked.
+struct Read {
+    config: ObserverConfig,
+    live: Vec<String>,
+    restart: Vec<String>,
+    audiences: Vec<Audience>,
+    roster: NewRoster,
+    roster_version: Option<u64>,
+    export: NewExport,
+    writer: Option<Writer>,
+}
+
+impl Before {
+    /// Reads everything again and checks all of it.
+    fn read(&self) -> Result<Read, ReloadError> {
         let wanted = match &self.file {
             Some(file) => ObserverConfig::load(file)?,
             None => self.config.clone(),
@@ -87,43 +108,9 @@ impl InForce {
         };
         let (roster, roster_version) = self.read_roster(&config)?;
         let (export, writer) = self.open_export(&config)?;
-        let (done, in_force) = oneshot::channel();
-        let (switches, switched) = oneshot::channel();
-        let moved = export.is_some();
-        self.handle.send(Command::Reload(Box::new(Reload {
-            settings: settings(&config),
-            audiences,
-            roster,
-            roster_version,
-            export: export.map(|export| (export, switches)),
-            beats: config.export.beats,
-            done,
-        })))?;
-        in_force.await.map_err(|_| Unanswered::Gone)?;
-        if moved {
-            // Only ever dropped; until then lines may come to the old one.
-            let _ = switched.await;
-            self.end_export(writer);
-        }
-        self.roster_version = roster_version.or(self.roster_version);
-        if let Some(log) = &self.log {
-            log.set_level(config.log.level);
-        }
-        if let Some(app) = &self.app {
-            app.set_per_agent(config.metrics.per_agent);
-        }
-        self.config = config;
-        tell(&live, &restart);
-        Ok(())
+        Ok(Read { config, live, restart, audiences, roster, roster_version, export, writer })
     }
-}
 
-/// A roster for the core; outer `None` leaves the one in force.
-type NewRoster = Option<Option<varta_core::Roster>>;
-/// An event file for the journal; outer `None` opens the one in force anew.
-type NewExport = Option<Option<tsv::Export>>;
-
-impl InForce {
     /// A roster that was read once is read again, and never goes back. Where none is configured any more, none is in force.
     fn read_roster(&self, config: &ObserverConfig) -> Result<(NewRoster, Option<u64>), ReloadError> {
         let Some(file) = &config.observer.roster_file else {
@@ -145,6 +132,52 @@ impl InForce {
                 Ok((Some(Some(export)), Some(writer)))
             }
         }
+    }
+}
+
+impl InForce {
+    /// Reads everything again, checks all of it, and only then puts it in force. Reading is done on a thread of its own: a
+    /// large roster takes a while, and neither datagrams nor HTTP wait for it.
+    ///
+    /// # Errors
+    /// [`ReloadError`]; then nothing has changed.
+    pub(crate) async fn reload(&mut self) -> Result<(), ReloadError> {
+        let (config, file) = (self.config.clone(), self.file.clone());
+        let before = Before { config, file, roster_version: self.roster_version };
+        let reading = tokio::task::spawn_blocking(move || before.read());
+        // Without an answer whoever reads has panicked, or the process is ending.
+        let Read { config, live, restart, audiences, roster, roster_version, export, writer } =
+            reading.await.map_err(|_| Unanswered::Gone)??;
+        let (done, in_force) = oneshot::channel();
+        let (switches, switched) = oneshot::channel();
+        let moved = export.is_some();
+        self.handle.send(Command::Reload(Box::new(Reload {
+            settings: settings(&config),
+            audiences,
+            roster,
+            roster_version,
+            export: export.map(|export| (export, switches)),
+            beats: config.export.beats,
+            done,
+        })))?;
+        let retired = in_force.await.map_err(|_| Unanswered::Gone)?;
+        // A large one takes long to be dropped.
+        drop(tokio::task::spawn_blocking(move || drop(retired)));
+        if moved {
+            // Only ever dropped; until then lines may come to the old one.
+            let _ = switched.await;
+            self.end_export(writer);
+        }
+        self.roster_version = roster_version.or(self.roster_version);
+        if let Some(log) = &self.log {
+            log.set_level(config.log.level);
+        }
+        if let Some(app) = &self.app {
+            app.set_per_agent(config.metrics.per_agent);
+        }
+        self.config = config;
+        tell(&live, &restart);
+        Ok(())
     }
 
     /// The event file is another one now: what waits for the old one is written.

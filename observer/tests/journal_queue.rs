@@ -11,7 +11,7 @@ mod export_world {
 use std::{
     io::Write,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -45,8 +45,16 @@ impl Write for Log {
     }
 }
 
+/// What is logged for the first time while another thread sets up its log may be kept from both: one test logs at a time.
+static LOGGING: Mutex<()> = Mutex::new(());
+
+fn logging() -> MutexGuard<'static, ()> {
+    LOGGING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Tells everything on this thread; returns the log's lines.
 fn tell(teller: Teller) -> Vec<String> {
+    let _alone = logging();
     let log = Log::default();
     let made = log.clone();
     let subscriber = tracing_subscriber::fmt().with_writer(move || made.clone()).with_ansi(false).finish();
@@ -109,6 +117,7 @@ fn room_comes_back_and_the_ids_show_what_was_lost() {
     let (journal, teller) = journal::channel(START, Some(ring.clone()), None, false);
     world.journal = Some(journal);
     note(&mut world, 1..=WHOLE + 7);
+    let _alone = logging();
     let telling = teller.spawn().unwrap();
     let last = BEFORE + WAITING as u64;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

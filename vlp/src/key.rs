@@ -6,6 +6,7 @@ pub use secret::{AgentSecret, AudienceSecret, IdentitySecret, RootSecret, Secret
 
 use hkdf::Hkdf;
 use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
 use zeroize::{Zeroize as _, ZeroizeOnDrop};
 
 /// A name of an agent, unit, audience or relay: `[A-Za-z0-9][A-Za-z0-9._:@+-]{0,63}`.
@@ -131,6 +132,13 @@ impl AudienceKey {
     #[must_use]
     pub fn new(secret: &AudienceSecret) -> Self {
         Self(extract(b"vlp1 audience", secret.expose()))
+    }
+
+    /// Whether both derive the same keys. Takes the same time whether they do or not.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let [own, others] = [self, other].map(|key| key.agent(AgentId(0), Generation(0)));
+        own.expose().ct_eq(others.expose()).into()
     }
 
     /// P(a, g, o): the key that agent `agent` in `generation` seals with for this audience.

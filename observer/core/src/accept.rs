@@ -10,7 +10,6 @@ use varta_vlp::{
 
 use crate::{
     Core,
-    agent::AgentMarks,
     event::Outcome,
     refusal::Glimpse,
     time::{MILLI, MonoNs, Now, SECOND, WallNs},
@@ -136,7 +135,7 @@ impl Core {
     /// Steps 1 to 3 and the look-up of step 4.
     fn look_up(&self, now: Now, bytes: &[u8]) -> Result<Found, Reject> {
         let header = Header::parse(bytes)?;
-        let audience = self.audience(header.audience, now.wall).ok_or(Reject::UnknownAudience)?;
+        let audience = self.audiences.find(header.audience, now.wall).ok_or(Reject::UnknownAudience)?;
         let (shard, shards) = self.limits.shard;
         if header.agent.0 % u64::from(shards.max(1)) != u64::from(shard) {
             return Err(Reject::WrongShard);
@@ -175,9 +174,7 @@ impl Core {
     fn open(&mut self, now: Now, origin: Origin, bytes: &mut [u8], found: Found) -> Result<Outcome, Reject> {
         let Found { header, audience, agent } = found;
         match agent {
-            Some(agent) if !self.table.agent(agent).marks.has(AgentMarks::WATCHED) => {
-                self.check_generation(now, &header, agent)?
-            }
+            Some(agent) if !self.asks_roster(agent) => self.check_generation(now, &header, agent)?,
             _ => self.ask_roster(now, &header)?,
         }
         if header.counter >= COUNTER_END {
@@ -192,7 +189,7 @@ impl Core {
         let derived = match known {
             Some(_) => None,
             None => {
-                let audience = self.audiences.get(usize::from(audience)).ok_or(Reject::UnknownAudience)?;
+                let audience = self.audiences.get(audience).ok_or(Reject::UnknownAudience)?;
                 Some(audience.key.agent(header.agent, header.generation))
             }
         };
@@ -238,9 +235,7 @@ impl Core {
             let header = Header::parse(bytes)?;
             let agent = self.table.find_agent(header.agent);
             match agent {
-                Some(agent) if !self.table.agent(agent).marks.has(AgentMarks::WATCHED) => {
-                    self.check_generation(now, &header, agent)?
-                }
+                Some(agent) if !self.asks_roster(agent) => self.check_generation(now, &header, agent)?,
                 _ => self.ask_roster(now, &header)?,
             }
             let text = bytes.get(HEADER_LEN..parked.len - TAG_LEN).ok_or(Reject::BadLength)?;
@@ -253,7 +248,7 @@ impl Core {
                 (Some(secret), _) => Some(kept(secret)),
                 (None, Some(_)) => None,
                 (None, None) => {
-                    let audience = self.audiences.get(usize::from(audience)).ok_or(Reject::UnknownAudience)?;
+                    let audience = self.audiences.get(audience).ok_or(Reject::UnknownAudience)?;
                     Some(audience.key.agent(header.agent, header.generation))
                 }
             };

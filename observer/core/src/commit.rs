@@ -15,7 +15,7 @@ use crate::{
     event::{AgentChange, Beat, Change, Outcome, SlotChange, SlotId, Verdict},
     judge::Plan,
     limits::SLOT_REFILL,
-    slot::{Marks, NONE, PackedWindow, Phase, Previous, Slot, fingerprint},
+    slot::{Goodbye, Marks, NONE, PackedWindow, Phase, Previous, Slot, fingerprint},
     tell::seconds,
     time::{MILLI, MonoNs, Now},
 };
@@ -107,7 +107,7 @@ impl Core {
 
     /// An agent's record as it begins.
     pub(crate) fn add_agent(&mut self, id: AgentId, generation: Generation, secret: AgentSecret, audience: u8) -> u32 {
-        let (watched, missing) = (self.is_watched(id), self.required.is_told(id));
+        let (watched, missing) = (self.is_watched(id), self.is_missing(id));
         let mut agent = Agent::new(id, generation, secret, audience);
         agent.marks.set(AgentMarks::WATCHED, watched);
         agent.marks.set(AgentMarks::MISSING, missing);
@@ -116,26 +116,24 @@ impl Core {
 
     /// Loss statistics only, and that it is not accepted again.
     fn commit_late(&mut self, number: u32, previous: bool, c: &Candidate<'_>) {
-        let slot = self.table.slot_mut(number);
-        slot.largest_sent = slot.largest_sent.max(c.sent_at());
+        let (counter, sent_at) = (c.header.counter, c.sent_at());
         if previous {
-            if let Some(previous) = self.table.previous_mut(number) {
-                let mut window = previous.window.unpack();
-                if c.header.counter > window.newest() {
-                    previous.tag = c.tag;
-                }
-                window.accept(c.header.counter);
-                previous.window = PackedWindow::pack(window);
+            if let Some(Previous { window, tag, goodbye, .. }) = self.table.previous_mut(number) {
+                *goodbye = window.accept_late(counter, *goodbye).inspect(|_| *tag = c.tag).unwrap_or(*goodbye);
             }
-            return;
+        } else {
+            let slot = self.table.slot_mut(number);
+            if let Some(goodbye) = slot.window.accept_late(counter, slot.goodbye) {
+                // A goodbye said again; nothing but goodbyes will be the newest of this session.
+                (slot.tag, slot.goodbye) = (c.tag, goodbye);
+                if sent_at > slot.sent_at {
+                    (slot.sent_at, slot.timestamp) = (sent_at, c.message.body.frame.timestamp);
+                }
+            }
         }
-        let slot = self.table.slot_mut(number);
-        let mut window = slot.window();
-        if c.header.counter > window.newest() {
-            slot.tag = c.tag;
+        if sent_at > self.largest_sent(number) {
+            self.aside_mut(number).largest_sent = Some(sent_at);
         }
-        window.accept(c.header.counter);
-        slot.window = PackedWindow::pack(window);
     }
 
     fn open_slot(&mut self, now: Now, agent: u32, c: &Candidate<'_>) -> u32 {
@@ -150,8 +148,8 @@ impl Core {
             let before = if rare.slots_full == 0 { at + refill } else { rare.slots_full.max(at) };
             rare.slots_full = before + refill;
         }
-        if first {
-            self.required.seen(self.roster.as_ref(), c.header.agent, missing);
+        if first && self.is_counted(agent, c.header.agent) {
+            self.required.seen(missing);
         }
         let number = self.table.add_slot(Slot {
             agent,
@@ -162,11 +160,9 @@ impl Core {
             tag: c.tag,
             session: c.header.session_start,
             window: PackedWindow::pack(Window::starting_at(c.header.counter)),
-            last_counter: u64::MAX,
             boot: body.boot,
             timestamp: body.frame.timestamp,
             sent_at: c.sent_at(),
-            largest_sent: c.sent_at(),
             offset: c.offset(now.mono),
             arrival: now.mono,
             heard: now.mono,
@@ -181,6 +177,7 @@ impl Core {
             phase: Phase::Ended,
             verdict: Verdict::Critical,
             marks: Marks::default(),
+            goodbye: Goodbye::NONE,
             announce: None,
         });
         let marks = &mut self.table.slot_mut(number).marks;
@@ -200,11 +197,11 @@ impl Core {
         let previous = Previous {
             start: slot.session,
             window: slot.window,
-            last_counter: slot.last_counter,
             offset: if unlearned { i64::MAX } else { slot.offset_at(now.mono) },
             tag: slot.tag,
             process: fingerprint(slot.generation, slot.pid, slot.boot),
-            next_free: NONE,
+            goodbye: slot.goodbye,
+            owner: number,
         };
         self.table.set_previous(number, previous);
         let slot = self.table.slot_mut(number);
@@ -213,7 +210,7 @@ impl Core {
         slot.generation = c.header.generation;
         slot.pid = body.frame.pid;
         slot.boot = body.boot;
-        slot.last_counter = u64::MAX;
+        slot.goodbye = Goodbye::NONE;
         slot.heard = now.mono;
         slot.marks.set(Marks::TERMINAL, false);
         slot.marks.set(Marks::UNLEARNED, offset.is_none());
@@ -247,6 +244,10 @@ impl Core {
         let body = &c.message.body;
         let held = held_ms(c);
         let idle = self.is_idle(now, self.table.slot(number));
+        let largest = self.largest_sent(number);
+        if largest > c.sent_at() {
+            self.aside_mut(number).largest_sent = Some(largest);
+        }
         let slot = self.table.slot_mut(number);
         if idle || slot.marks.has(Marks::UNPINNED) {
             slot.marks.set(Marks::ATTESTED, c.origin.attested);
@@ -258,7 +259,6 @@ impl Core {
         slot.tag = c.tag;
         slot.timestamp = body.frame.timestamp;
         slot.sent_at = c.sent_at();
-        slot.largest_sent = slot.largest_sent.max(c.sent_at());
         slot.arrival = now.mono;
         slot.beats += 1;
         let span_changed = slot.next_due_ms != held;
@@ -317,14 +317,15 @@ impl Core {
     /// An accepted frame ends the record of refused ones.
     fn forgive(&mut self, now: Now, number: u32) {
         let slot = self.table.slot(number);
-        let agent = slot.agent;
+        let (agent, sent_at) = (slot.agent, slot.sent_at);
         if slot.marks.has(Marks::ASIDE) {
-            let contested = self.aside.get_mut(&number).is_some_and(|aside| {
+            let needed = self.aside.get_mut(&number).is_some_and(|aside| {
                 (aside.refused, aside.clock_since) = (None, None);
-                aside.contested_until.is_some_and(|until| until > now.mono)
+                aside.largest_sent = aside.largest_sent.filter(|largest| *largest > sent_at);
+                aside.largest_sent.is_some() || aside.contested_until.is_some_and(|until| until > now.mono)
             });
-            if !contested {
-                self.aside.remove(&number);
+            if !needed {
+                self.drop_aside(number);
                 self.table.slot_mut(number).marks.set(Marks::ASIDE, false);
             }
         }
@@ -343,7 +344,7 @@ impl Core {
             slot.marks.set(Marks::TERMINAL, true);
         }
         if body.flags.has(Flags::FINAL) {
-            slot.last_counter = c.header.counter;
+            slot.goodbye = Goodbye::NEWEST;
             let well = body.frame.status == Status::Ok && !slot.marks.has(Marks::TERMINAL);
             self.mark_slot(number);
             return self.set_phase(now, number, if well { Phase::Departed } else { Phase::Ended }, MonoNs::NEVER);

@@ -15,7 +15,7 @@ impl Core {
     pub(crate) fn evict(&mut self, now: Now, number: u32) {
         self.tell_slot(now.mono, number, |slot| SlotChange::Evicted(slot.verdict));
         let slot = self.table.slot(number);
-        let (agent, largest) = (slot.agent, slot.largest_sent);
+        let (agent, largest) = (slot.agent, self.largest_sent(number));
         let key = SlotKey { agent: self.table.agent(agent).id, unit: slot.unit, pid: slot.pid };
         self.drop_slot(now, number);
         // Beyond the limit nobody takes them: the disk refuses, or there is none.
@@ -34,7 +34,7 @@ impl Core {
         self.table.slot_mut(number).marks.set(Marks::QUIET, true);
         self.set_phase(now, number, Phase::Ended, MonoNs::NEVER);
         self.verdicts_add(self.table.slot(number).verdict, -1);
-        self.aside.remove(&number);
+        self.drop_aside(number);
         self.table.remove_slot(number);
     }
 
@@ -43,7 +43,9 @@ impl Core {
         let record = self.table.agent_mut(agent);
         if record.slots == 0 {
             let (id, missing) = (record.id, record.marks.has(AgentMarks::MISSING));
-            self.required.unseen(self.roster.as_ref(), id, missing);
+            if self.is_counted(agent, id) {
+                self.required.unseen(missing);
+            }
             self.list_slotless(now, agent);
         }
     }

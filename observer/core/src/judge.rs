@@ -10,7 +10,7 @@ use crate::{
     Core,
     accept::Candidate,
     limits::{SLOT_REFILL, leaked},
-    slot::{Marks, Phase, Slot, fingerprint},
+    slot::{Goodbye, Marks, Phase, Slot, fingerprint},
     time::{Now, SECOND, WallNs},
 };
 
@@ -156,8 +156,9 @@ impl Core {
         if header.generation != slot.generation || body.frame.pid != slot.pid || body.boot != slot.boot {
             return Err(Reject::SessionConflict);
         }
-        let after_final = check_final(c, slot.last_counter)?;
-        match place(slot.window(), slot.tag, c)? {
+        let window = slot.window();
+        let after_final = check_final(c, slot.goodbye, window)?;
+        match place(window, slot.tag, c)? {
             Place::Newest if after_final => Ok(Standing::Late { previous: false }),
             Place::Newest if c.sent_at() <= slot.sent_at => Err(Reject::TimeRegressed),
             Place::Newest => Ok(Standing::Newest),
@@ -180,8 +181,9 @@ impl Core {
         if previous.process != 0 && previous.process != process {
             return Err(Reject::SessionConflict);
         }
-        check_final(c, previous.last_counter)?;
-        place(previous.window.unpack(), previous.tag, c)?;
+        let window = previous.window.unpack();
+        check_final(c, previous.goodbye, window)?;
+        place(window, previous.tag, c)?;
         Ok(Standing::Late { previous: true })
     }
 
@@ -211,9 +213,9 @@ fn check_unit_name(slot: &Slot, metadata: &Metadata<'_>) -> Result<(), Reject> {
     }
 }
 
-/// Whether the frame is a goodbye after its session's goodbye at `last_counter`.
-fn check_final(c: &Candidate<'_>, last_counter: u64) -> Result<bool, Reject> {
-    let after = c.header.counter > last_counter;
+/// Whether the frame is a goodbye after its session's first one.
+fn check_final(c: &Candidate<'_>, goodbye: Goodbye, window: Window) -> Result<bool, Reject> {
+    let after = goodbye.counter(window.newest()).is_some_and(|counter| c.header.counter > counter);
     if after && !c.has(Flags::FINAL) { Err(Reject::AfterFinal) } else { Ok(after) }
 }
 

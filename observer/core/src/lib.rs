@@ -14,6 +14,7 @@
 
 mod accept;
 mod agent;
+mod audience;
 mod blind;
 mod commit;
 mod counters;
@@ -34,11 +35,13 @@ mod table;
 mod tell;
 mod time;
 mod trust;
+mod turnover;
 mod why;
 
 use std::collections::{HashMap, VecDeque};
 
 pub use accept::Datagram;
+pub use audience::Audience;
 pub use blind::Cause;
 pub use counters::{Counters, Histogram, ListenerCounters, STALL_BUCKETS};
 pub use event::{AgentChange, Beat, Change, ObserverChange, Outcome, SlotChange, SlotId, Subject, Verdict};
@@ -49,28 +52,18 @@ pub use saved::{Saved, SavedAgent, SavedSlot, SlotKey, Start};
 pub use slot::Phase;
 pub use time::{MILLI, MonoNs, Now, SECOND, WallNs};
 pub use trust::{Class, Origin};
+pub use turnover::Retired;
 pub use varta_vlp::Reject;
 pub use why::Reasons;
-
-use varta_vlp::{AudienceId, key::AudienceKey};
-
-/// An audience whose frames are accepted.
-#[derive(Debug)]
-pub struct Audience {
-    /// Its id.
-    pub id: AudienceId,
-    /// Its key, made ready.
-    pub key: AudienceKey,
-    /// For a retiring audience, the end of its time.
-    pub until: Option<WallNs>,
-}
 
 /// The observer's knowledge, and the rules by which it grows.
 pub struct Core {
     settings: Settings,
     limits: Limits,
-    audiences: Vec<Audience>,
+    audiences: audience::Audiences,
     roster: Option<Roster>,
+    /// While another roster is being put in force.
+    turnover: Option<Box<turnover::Turnover>>,
     table: table::Table,
     aside: HashMap<u32, slot::Aside>,
     counters: Counters,
@@ -114,8 +107,9 @@ impl Core {
         Self {
             settings,
             limits,
-            audiences,
+            audiences: audience::Audiences::new(audiences),
             roster: None,
+            turnover: None,
             table: table::Table::new(seed),
             aside: HashMap::new(),
             counters: Counters { listeners: vec![ListenerCounters::default(); listeners], ..Counters::default() },
@@ -155,9 +149,11 @@ impl Core {
         self.settings = settings;
     }
 
-    /// Puts other audience keys in force, the first 255 at most. Agents' cached keys are derived anew.
+    /// Puts other audience keys in force, the first 255 at most. Agents' cached keys are derived anew where keys changed.
     pub fn set_audiences(&mut self, audiences: Vec<Audience>) {
-        self.audiences = audiences;
+        if self.audiences.replace(audiences) {
+            return;
+        }
         for number in 0..self.table.agent_numbers() {
             self.table.agent_mut(number).audience = agent::NO_AUDIENCE;
         }
@@ -210,15 +206,6 @@ impl Core {
     #[must_use]
     pub fn sizes(&self) -> (usize, usize) {
         (self.table.slot_count(), self.table.agent_count())
-    }
-
-    fn audience(&self, id: AudienceId, wall: WallNs) -> Option<u8> {
-        let usable = |audience: &Audience| audience.id == id && audience.until.is_none_or(|until| wall < until);
-        self.audiences
-            .iter()
-            .take(usize::from(agent::NO_AUDIENCE))
-            .position(usable)
-            .and_then(|place| u8::try_from(place).ok())
     }
 
     /// The class a slot of `agent` has when it is heard on a listener declared eligible, or not.

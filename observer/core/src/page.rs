@@ -176,6 +176,6 @@ impl Core {
     /// The largest accepted send time of a slot.
     #[must_use]
     pub fn newest_sent_of(&self, id: SlotId) -> Option<WallNs> {
-        self.table.live_slot(id.0).map(|slot| slot.largest_sent)
+        self.table.live_slot(id.0).map(|_| self.largest_sent(id.0))
     }
 }

@@ -57,7 +57,7 @@ impl Core {
     /// Keeps a refusal of a frame that is newer than everything accepted from the slot. Without one, stale frames that are
     /// not newer are kept as such: they prove nothing, but may be what a sender says whose clock was set back.
     pub(crate) fn keep_refusal(&mut self, now: Now, number: u32, sent_at: WallNs, reject: Reject, by: u64) {
-        let older = sent_at <= self.table.slot(number).largest_sent;
+        let older = sent_at <= self.largest_sent(number);
         let known = self.aside.get(&number).and_then(|aside| aside.refused);
         if older && (reject != Reject::Stale || known.is_some_and(|known| !known.older)) {
             return;
@@ -121,6 +121,24 @@ impl Core {
     pub(crate) fn aside_mut(&mut self, number: u32) -> &mut Aside {
         self.table.slot_mut(number).marks.set(Marks::ASIDE, true);
         self.aside.entry(number).or_default()
+    }
+
+    pub(crate) fn drop_aside(&mut self, number: u32) {
+        self.aside.remove(&number);
+        // What many had for a while takes no room for good.
+        if self.aside.capacity() > 1024 && self.aside.len() < self.aside.capacity() / 8 {
+            self.aside.shrink_to(self.aside.len() * 2);
+        }
+    }
+
+    /// The largest send time accepted from a slot, whatever the session.
+    pub(crate) fn largest_sent(&self, number: u32) -> WallNs {
+        let slot = self.table.slot(number);
+        if !slot.marks.has(Marks::ASIDE) {
+            return slot.sent_at;
+        }
+        let aside = self.aside.get(&number).and_then(|aside| aside.largest_sent);
+        aside.map_or(slot.sent_at, |largest| largest.max(slot.sent_at))
     }
 
     /// Until when a slot is contested, if it is at `now`.

@@ -1,4 +1,4 @@
-//! The roster in force: who was never seen, who is required and away, who is revoked.
+//! Who of the roster was never seen, and who is required and away.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -7,9 +7,8 @@ use varta_vlp::AgentId;
 use crate::{
     Core,
     agent::AgentMarks,
-    event::{AgentChange, Change, SlotChange, Verdict},
+    event::{AgentChange, Change, Verdict},
     roster::Roster,
-    slot::{Marks, Phase},
     time::{MonoNs, Now},
 };
 
@@ -37,29 +36,49 @@ impl Required {
     }
 
     /// Whether the agent was told as missing.
-    pub(crate) fn is_told(&self, agent: AgentId) -> bool {
+    fn is_told(&self, agent: AgentId) -> bool {
         matches!(self.watched.get(&agent), Some(Watch::Told))
     }
 
-    /// The agent, `missing` or not, got its first slot.
-    pub(crate) fn seen(&mut self, roster: Option<&Roster>, agent: AgentId, missing: bool) {
-        if roster.is_some_and(|roster| roster.get(agent).is_some()) {
-            self.seen += 1;
-            self.away += usize::from(missing);
-        }
+    /// An agent of the roster, `missing` or not, got its first slot.
+    pub(crate) fn seen(&mut self, missing: bool) {
+        self.seen += 1;
+        self.away += usize::from(missing);
     }
 
-    /// The agent, `missing` or not, lost its last slot.
-    pub(crate) fn unseen(&mut self, roster: Option<&Roster>, agent: AgentId, missing: bool) {
-        if roster.is_some_and(|roster| roster.get(agent).is_some()) {
-            self.seen -= 1;
-            self.away -= usize::from(missing);
-        }
+    /// An agent of the roster, `missing` or not, lost its last slot.
+    pub(crate) fn unseen(&mut self, missing: bool) {
+        self.seen -= 1;
+        self.away -= usize::from(missing);
+    }
+
+    /// Nobody was counted yet.
+    pub(crate) fn count_anew(&mut self) {
+        (self.seen, self.away) = (0, 0);
     }
 
     /// How many agents are missing.
-    fn missing(&self, roster: Option<&Roster>) -> usize {
+    pub(crate) fn missing(&self, roster: Option<&Roster>) -> usize {
         roster.map_or(0, |roster| roster.len() - self.seen + self.away)
+    }
+
+    /// The agent is required: looks at `at`, or earlier if that was to be; not again if it was told as missing.
+    pub(crate) fn watch(&mut self, agent: AgentId, at: MonoNs) {
+        match self.watched.get(&agent) {
+            None => self.look_at(agent, at),
+            Some(Watch::Due(due)) if *due > at => self.look_at(agent, at),
+            Some(_) => {}
+        }
+    }
+
+    /// The agent is not required.
+    pub(crate) fn forget(&mut self, agent: AgentId) {
+        if self.watched.is_empty() {
+            return;
+        }
+        if let Some(Watch::Due(at)) = self.watched.remove(&agent) {
+            self.due.remove(&(at, agent));
+        }
     }
 
     fn look_at(&mut self, agent: AgentId, at: MonoNs) {
@@ -77,66 +96,14 @@ impl Core {
         self.roster.as_ref()
     }
 
-    /// Puts another roster in force, for live sessions too: slots of revoked or removed agents depart at once and keep
-    /// their windows until they are idle.
-    pub fn set_roster(&mut self, now: Now, roster: Option<Roster>) {
-        self.roster = roster;
-        self.apply_roster(now);
+    /// Whether the roster in force asks for the agent.
+    fn is_required(&self, id: AgentId) -> bool {
+        self.roster.as_ref().and_then(|roster| roster.get(id)).is_some_and(|entry| entry.required)
     }
 
-    /// Makes everything known agree with the roster in force.
-    pub(crate) fn apply_roster(&mut self, now: Now) {
-        self.watch_required(now);
-        for number in 0..self.table.agent_numbers() {
-            let Some(agent) = self.table.live_agent(number) else {
-                continue;
-            };
-            let (id, has_slots) = (agent.id, agent.slots > 0);
-            let (watched, missing) = (self.is_watched(id), self.required.is_told(id));
-            let record = self.table.agent_mut(number);
-            record.marks.set(AgentMarks::WATCHED, watched);
-            record.marks.set(AgentMarks::MISSING, missing);
-            if has_slots {
-                self.required.seen(self.roster.as_ref(), id, missing);
-            }
-        }
-        for number in 0..self.table.slot_numbers() {
-            self.revoke_if_named(now, number);
-        }
-    }
-
-    /// Who is required now; for those that were before, the time goes on.
-    fn watch_required(&mut self, now: Now) {
-        let before = std::mem::take(&mut self.required);
-        let Some(roster) = &self.roster else { return };
-        for (agent, entry) in roster.iter().filter(|(_, entry)| entry.required) {
-            let at = now.mono.after(entry.return_within.unwrap_or(self.settings.return_within));
-            match before.watched.get(agent) {
-                None => self.required.look_at(*agent, at),
-                // Never later than a whole time from now, should it have become shorter.
-                Some(Watch::Due(due)) => self.required.look_at(*agent, at.min(*due)),
-                Some(Watch::Told) => {
-                    self.required.watched.insert(*agent, Watch::Told);
-                }
-            }
-        }
-    }
-
-    fn revoke_if_named(&mut self, now: Now, number: u32) {
-        let Some(slot) = self.table.live_slot(number) else {
-            return;
-        };
-        let Some(roster) = &self.roster else { return };
-        let id = self.table.agent(slot.agent).id;
-        let revoked = roster.get(id).is_none_or(|entry| entry.revoked.contains(&slot.generation));
-        if !revoked || slot.marks.has(Marks::REVOKED) {
-            return;
-        }
-        let idle = slot.arrival.after(self.settings.idle(slot.next_due()));
-        self.table.slot_mut(number).marks.set(Marks::REVOKED, true);
-        self.tell_slot(now.mono, number, |_| SlotChange::Revoked);
-        self.set_phase(now, number, Phase::Departed, MonoNs::NEVER);
-        self.table.deadlines.set(number, idle.max(now.mono));
+    /// Whether the agent is required and was told as missing.
+    pub(crate) fn is_missing(&self, id: AgentId) -> bool {
+        self.required.is_told(id) && self.is_required(id)
     }
 
     fn last_heard(&self, agent: u32) -> MonoNs {
@@ -166,6 +133,11 @@ impl Core {
 
     pub(crate) fn judge_required(&mut self, now: Now) {
         while let Some((_, id)) = self.required.due.first().copied().filter(|(at, _)| *at <= now.mono) {
+            if !self.is_required(id) {
+                // Another roster is being put in force, and this agent's turn has not come.
+                self.required.forget(id);
+                continue;
+            }
             let within = self.return_within(id);
             // Drops excuse nobody here: who can cause them must not be able to hide an absence.
             let blind = self.sight.restart_until.is_some() || self.sight.clock_since.is_some();
@@ -191,6 +163,9 @@ impl Core {
         record.marks.set(AgentMarks::MISSING, false);
         let id = record.id;
         self.required.away -= 1;
+        if !self.is_required(id) {
+            return self.required.forget(id);
+        }
         let at = now.mono.after(self.return_within(id));
         self.required.look_at(id, at);
         self.changes.push(Change::Agent { agent: id, at: now.mono, what: AgentChange::Returned });
@@ -206,7 +181,7 @@ impl Core {
     #[must_use]
     pub fn verdict_counts(&self) -> [u32; Verdict::ALL.len()] {
         let mut counts = self.verdicts;
-        let missing = u32::try_from(self.required.missing(self.roster.as_ref())).unwrap_or(u32::MAX);
+        let missing = u32::try_from(self.missing()).unwrap_or(u32::MAX);
         if let Some(count) = counts.get_mut(self.absence() as usize) {
             *count = count.saturating_add(missing);
         }

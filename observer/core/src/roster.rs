@@ -78,8 +78,4 @@ impl Roster {
     pub(crate) fn at(&self, place: usize) -> Option<&(AgentId, RosterEntry)> {
         self.entries.get(place)
     }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &(AgentId, RosterEntry)> {
-        self.entries.iter()
-    }
 }

@@ -8,7 +8,7 @@ use crate::{
     blind::Cause,
     event::{ObserverChange, Verdict},
     limits::CONTEST,
-    slot::{Aside, Marks, NONE, PackedWindow, Phase, Previous, Slot},
+    slot::{Aside, Goodbye, Marks, NONE, PackedWindow, Phase, Previous, Slot},
     time::{MonoNs, Now, WallNs},
 };
 
@@ -148,10 +148,10 @@ impl Core {
             session: slot.session,
             window: slot.window().parts(),
             previous,
-            last_counter: (slot.last_counter != u64::MAX).then_some(slot.last_counter),
+            last_counter: slot.goodbye.counter(slot.window().newest()),
             boot: slot.boot,
             timestamp: slot.timestamp,
-            sent_at: slot.largest_sent,
+            sent_at: self.largest_sent(number),
             offset: (!slot.marks.has(Marks::UNLEARNED)).then_some(slot.offset),
             arrival: slot.arrival,
             heard: slot.heard,
@@ -279,11 +279,9 @@ impl Core {
             tag: 0,
             session: saved.session,
             window: PackedWindow::pack(Window::from_parts(saved.window.0, saved.window.1)),
-            last_counter: saved.last_counter.unwrap_or(u64::MAX),
             boot: saved.boot,
             timestamp: saved.timestamp,
             sent_at: saved.sent_at,
-            largest_sent: saved.sent_at,
             offset: saved.offset.unwrap_or(0),
             arrival: saved.arrival,
             heard: saved.heard,
@@ -298,13 +296,14 @@ impl Core {
             phase: Phase::Ended,
             verdict: Verdict::Critical,
             marks,
+            goodbye: saved.last_counter.map_or(Goodbye::NONE, |counter| Goodbye::at(saved.window.0, counter)),
             announce: saved.announce.map(Box::new),
         });
         self.verdicts_add(Verdict::Critical, 1);
         if let Some((start, newest, seen)) = saved.previous {
             let window = PackedWindow::pack(Window::from_parts(newest, seen));
-            let (last_counter, offset) = (u64::MAX, i64::MAX);
-            let previous = Previous { start, window, last_counter, offset, tag: 0, process: 0, next_free: NONE };
+            let (offset, goodbye) = (i64::MAX, Goodbye::NONE);
+            let previous = Previous { start, window, offset, tag: 0, process: 0, goodbye, owner: number };
             self.table.set_previous(number, previous);
         }
         if let Some(until) = saved.contested_until {
@@ -367,7 +366,10 @@ impl Core {
                 self.list_slotless(now, number);
             }
         }
-        self.apply_roster(now);
+        // Nobody was counted while records were taken back.
+        let roster = self.roster.take();
+        self.required.count_anew();
+        self.set_roster(now, roster);
     }
 
     fn restart_deadlines(&mut self, now: Now, how: Start, sighted: MonoNs) -> u32 {

@@ -71,17 +71,18 @@ impl Marks {
 pub(crate) struct Previous {
     pub(crate) start: u64,
     pub(crate) window: PackedWindow,
-    /// The counter of its FINAL, or `u64::MAX`.
-    pub(crate) last_counter: u64,
     /// Its minimum offset when the current session was first heard; `i64::MAX` where it is not known.
     pub(crate) offset: i64,
     /// Of its newest frame; 0 where it is not known.
     pub(crate) tag: u32,
     /// [`fingerprint`] of its generation, pid and boot; 0 where they are not known.
     pub(crate) process: u32,
-    /// The next free place of the slab while this one is free.
-    pub(crate) next_free: u32,
+    pub(crate) goodbye: Goodbye,
+    /// The slot whose it is.
+    pub(crate) owner: u32,
 }
+
+const _: () = assert!(size_of::<Previous>() <= 56, "there may be a million after a start of a whole fleet");
 
 /// What tells the processes of sessions with one start apart. Never 0.
 #[expect(clippy::cast_possible_truncation, reason = "folded to 32 bits")]
@@ -108,6 +109,47 @@ impl PackedWindow {
         let (newest, seen) = window.parts();
         Self { newest, seen: [seen as u64, (seen >> 64) as u64] }
     }
+
+    /// Marks a counter of a frame that is not the newest its session is judged by. If it is the newest all the same, says
+    /// where that leaves the session's first FINAL.
+    pub(crate) fn accept_late(&mut self, counter: u64, goodbye: Goodbye) -> Option<Goodbye> {
+        let mut window = self.unpack();
+        let risen = counter.checked_sub(window.newest());
+        window.accept(counter);
+        *self = Self::pack(window);
+        risen.map(|by| goodbye.moved(by))
+    }
+}
+
+/// How far below a session's newest counter that of its first FINAL lies. Goodbyes said again move the window on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Goodbye(u16);
+
+impl Goodbye {
+    /// The session had no FINAL.
+    pub(crate) const NONE: Self = Self(u16::MAX);
+    /// The newest frame is the FINAL.
+    pub(crate) const NEWEST: Self = Self(0);
+    /// At least so far. What lies below is out of the window in any case.
+    const FAR: u16 = u16::MAX - 1;
+
+    /// The FINAL of that counter.
+    pub(crate) fn at(newest: u64, counter: u64) -> Self {
+        Self::NEWEST.moved(newest.saturating_sub(counter))
+    }
+
+    /// The same one after the newest counter has risen by `by`.
+    pub(crate) fn moved(self, by: u64) -> Self {
+        if self == Self::NONE {
+            return self;
+        }
+        Self(u16::try_from(by.saturating_add(u64::from(self.0))).unwrap_or(Self::FAR).min(Self::FAR))
+    }
+
+    /// The counter of the FINAL, where there was one.
+    pub(crate) fn counter(self, newest: u64) -> Option<u64> {
+        (self != Self::NONE).then(|| newest.saturating_sub(u64::from(self.0)))
+    }
 }
 
 /// One process or unit of an agent.
@@ -122,14 +164,10 @@ pub(crate) struct Slot {
     pub(crate) tag: u32,
     pub(crate) session: u64,
     pub(crate) window: PackedWindow,
-    /// The counter of the session's FINAL, or `u64::MAX`.
-    pub(crate) last_counter: u64,
     pub(crate) boot: u64,
     pub(crate) timestamp: u64,
-    /// Of the newest accepted frame.
+    /// Of the newest accepted frame, a goodbye said again included. The largest accepted is later where [`Aside`] says so.
     pub(crate) sent_at: WallNs,
-    /// The largest accepted, whatever the session.
-    pub(crate) largest_sent: WallNs,
     /// Arrival minus `sent_at`, the smallest of the session as of `arrival`.
     pub(crate) offset: i64,
     /// When the newest frame was accepted.
@@ -148,11 +186,12 @@ pub(crate) struct Slot {
     /// As last worked out; counted under this.
     pub(crate) verdict: Verdict,
     pub(crate) marks: Marks,
+    pub(crate) goodbye: Goodbye,
     /// The newest accepted announce, as received.
     pub(crate) announce: Option<Box<Box<[u8]>>>,
 }
 
-const _: () = assert!(size_of::<Slot>() <= 168, "there may be a million slots");
+const _: () = assert!(size_of::<Slot>() <= 152, "there may be a million slots");
 
 impl Slot {
     /// The minimum offset as it stands at `now`, leak applied.
@@ -195,9 +234,11 @@ impl Slot {
     }
 }
 
-/// What few slots have: a contest, refused frames.
+/// What few slots have: a contest, refused frames, a session that began before another's newest frame.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Aside {
+    /// The largest send time accepted, whatever the session, where it is not that of the newest frame.
+    pub(crate) largest_sent: Option<WallNs>,
     /// Until when the slot is contested.
     pub(crate) contested_until: Option<MonoNs>,
     /// The pid and boot of the other process of the contest, where known.

@@ -8,7 +8,7 @@ use crate::{
     Core,
     blind::Cause,
     event::SlotId,
-    slot::{Marks, Phase, Refused},
+    slot::{Goodbye, Marks, Phase, Refused},
     time::{MILLI, Now},
 };
 
@@ -96,7 +96,7 @@ impl Core {
             payload: slot.payload,
             status: slot.status,
             marks: slot.marks,
-            finished: slot.last_counter != u64::MAX,
+            finished: slot.goodbye != Goodbye::NONE,
             contest,
             refused: aside.and_then(|aside| aside.refused),
         })

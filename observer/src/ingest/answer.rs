@@ -7,10 +7,13 @@ use crate::{
     row::Row,
     sample::Samples,
 };
-use varta_core::{Cursor, Now, SlotView, Verdict};
+use varta_core::{Cursor, Now, Retired, SlotView, Verdict};
 
 /// Commands of one turn.
 const COMMANDS: usize = 4;
+
+/// Agents and slots that are made to agree with another roster in one turn: some hundred microseconds.
+const ROSTER_STEPS: u32 = 512;
 
 /// What the commands of a turn leave to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,9 +109,6 @@ impl Ingest {
         let filter = Filter::new(audiences.iter().map(|audience| audience.id));
         self.core.set_audiences(audiences);
         self.set_filter(filter);
-        if let Some(roster) = roster {
-            self.core.set_roster(now, roster);
-        }
         if let Some(version) = roster_version {
             self.keeper.keep_roster_version(version);
         }
@@ -117,7 +117,28 @@ impl Ingest {
             None => self.journal.reopen(),
         }
         self.journal.set_beats(beats);
-        // Whoever asked may have gone away meanwhile.
-        let _ = done.send(());
+        match roster {
+            Some(roster) => {
+                self.core.begin_roster(now, roster);
+                if let Some(earlier) = self.turning.replace(done) {
+                    // That one was brought to its end.
+                    let _ = earlier.send(Retired::default());
+                }
+            }
+            // Whoever asked may have gone away meanwhile.
+            None => drop(done.send(Retired::default())),
+        }
+    }
+
+    /// Goes on putting a roster in force.
+    pub(super) fn turn_roster(&mut self, now: Now) {
+        if self.turning.is_none() {
+            return;
+        }
+        if let Some(retired) = self.core.continue_roster(now, ROSTER_STEPS)
+            && let Some(done) = self.turning.take()
+        {
+            drop(done.send(retired));
+        }
     }
 }

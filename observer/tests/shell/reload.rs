@@ -69,6 +69,33 @@ fn a_roster_revokes_a_live_session_and_never_goes_back() {
 }
 
 #[test]
+fn a_roster_of_thousands_is_in_force_in_whole_when_the_reload_is_over() {
+    let mut rig = Rig::new();
+    let file = rig.path("roster.toml");
+    rig.config.observer.roster_file = Some(file.clone());
+    let many = |count: u32, rest: &str| {
+        let agents: String =
+            (0..count).map(|number| format!("[[agent]]\nname = \"many-{number}\"\ngeneration = 1\n")).collect();
+        format!("{agents}{rest}")
+    };
+    std::fs::write(&file, roster(1, &many(1, WEB))).unwrap();
+    let observer = rig.start();
+    let mut agent = Agent::new("web-1", "api", 1);
+    let announce = agent.announce();
+    agent.send(observer.sealed(), &announce);
+    observer.wait_slot("web-1", "api", |slot| slot["verdict"] == "up");
+    // More than are looked at in one turn.
+    std::fs::write(&file, roster(2, &many(3000, &format!("{WEB}revoked = [1]\n")))).unwrap();
+    observer.0.reload().unwrap();
+    let counted = |verdict| observer.metric(&format!("varta_slots{{verdict=\"{verdict}\"}}"));
+    assert_eq!(["missing", "departed"].map(counted), [3000.0, 1.0]);
+    std::fs::write(&file, roster(3, &many(10, WEB))).unwrap();
+    observer.0.reload().unwrap();
+    assert_eq!(["missing", "departed"].map(counted), [10.0, 1.0], "only a beat brings it back");
+    observer.stop();
+}
+
+#[test]
 fn live_keys_are_taken_and_a_mistake_changes_nothing() {
     let mut rig = Rig::new();
     let file = rig.path("observer.toml");
