@@ -80,13 +80,18 @@ pub(crate) fn spawn_on(cores: Cores, command: &mut Command) -> anyhow::Result<Pr
 impl Receiver {
     /// An observer as it ships, with a state directory of its own. Only the series of single agents are switched off.
     pub(crate) fn observer(cores: Cores, loader: &Loader) -> anyhow::Result<Self> {
+        Self::observer_with(cores, loader, "auto")
+    }
+
+    /// The same, with another kernel filter.
+    pub(crate) fn observer_with(cores: Cores, loader: &Loader, filter: &str) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
         let place = |name: &str| directory.path().join(name);
         let quoted = |path: &Path| serde_json::to_string(&path.to_string_lossy());
         fs::create_dir(place("state"))?;
         let config = format!(
-            "[observer]\nname = \"measured\"\nstate_dir = {}\nkey_file = {}\n\n[[listen]]\nsealed = \"127.0.0.1:0\"\n\n\
-             [http]\nlisten = \"127.0.0.1:0\"\n\n[metrics]\nper_agent = \"none\"\n",
+            "[observer]\nname = \"measured\"\nstate_dir = {}\nkey_file = {}\n\n[[listen]]\nsealed = \"127.0.0.1:0\"\n\
+             kernel_filter = \"{filter}\"\n\n[http]\nlisten = \"127.0.0.1:0\"\n\n[metrics]\nper_agent = \"none\"\n",
             quoted(&place("state"))?,
             quoted(&loader.key)?,
         );
@@ -165,10 +170,13 @@ impl Receiver {
         }
     }
 
-    /// Datagrams handled so far, whatever became of them, and the CPU time of all.
+    /// Datagrams handled so far, whatever became of them, those that a kernel filter refused too, and the CPU time of all.
     pub(crate) fn handled(&self) -> anyhow::Result<Handled> {
         let datagrams = match &self.kind {
-            Kind::Observer { http, .. } => Metrics::scrape(http)?.counter("varta_datagrams_received_total")?,
+            Kind::Observer { http, .. } => {
+                let metrics = Metrics::scrape(http)?;
+                metrics.counter("varta_datagrams_received_total")? + metrics.counter("varta_kernel_filtered_total")?
+            }
             Kind::Bare(pipes) => {
                 let counts = pipes.borrow_mut().counts()?;
                 counts.opened + counts.refused

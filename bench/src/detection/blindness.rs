@@ -68,7 +68,7 @@ fn death(world: &World, seed: u64, number: u32) -> anyhow::Result<Option<Ns>> {
     let to = from + stall_length(&mut random);
     let at = random.between(from as f64, to as f64) as Ns;
     let trace = Trace::new(world, random.next(), to, vec![]).until(at);
-    let run = subject::run(world, &trace, &Stalls::one(from, to).busy(number % 2 == 0), to + LIMIT)?;
+    let run = subject::run(world, &trace, &Stalls::one(from, to).busy(number.is_multiple_of(2)), to + LIMIT)?;
     Ok(run.stalls.last().filter(|_| run.stalled).map(|(told, _)| (told - to).max(0)))
 }
 

@@ -20,6 +20,8 @@ pub(super) struct Inlet {
     emptied: bool,
     /// Everything that arrived before this was read.
     seen: MonoNs,
+    /// Datagrams read, in all.
+    read: u64,
     /// The rise of SO_RXQ_OVFL in this turn.
     pub(super) rise: u64,
     /// Datagrams that the kernel dropped, in all.
@@ -34,8 +36,8 @@ impl Inlet {
     pub(super) fn new(bound: BoundUdp, attested: bool, filtering: Filtering) -> Self {
         let granted = bound.granted;
         let (udp, seen, failing) = (Udp::new(bound), MonoNs(0), None);
-        let (readable, emptied, rise, dropped) = (true, false, 0, 0);
-        Self { udp, attested, readable, emptied, seen, rise, dropped, granted, filtering, failing }
+        let (readable, emptied, read, rise, dropped) = (true, false, 0, 0, 0);
+        Self { udp, attested, readable, emptied, seen, read, rise, dropped, granted, filtering, failing }
     }
 
     pub(super) fn fd(&self) -> RawFd {
@@ -99,6 +101,11 @@ impl Ingest {
         self.seen(now)
     }
 
+    /// Datagrams read so far.
+    pub(super) fn datagrams(&self) -> u64 {
+        self.inlets.iter().map(|inlet| inlet.read).sum()
+    }
+
     /// The clock, read once more. A turn that stands still for too long is blindness like any other.
     pub(super) fn tick(&mut self) -> Now {
         let now = Clock::now();
@@ -114,6 +121,7 @@ impl Ingest {
         let arrived = received.arrived.map(|arrived| mapped(now, arrived));
         let waited_for = std::mem::replace(&mut inlet.emptied, received.emptied);
         inlet.readable = !received.emptied;
+        inlet.read += received.count as u64;
         inlet.rise += received.dropped;
         inlet.seen = if received.emptied { now.mono } else { arrived.unwrap_or(inlet.seen) };
         let overslept = slept.zip(arrived).filter(|_| waited_for);
