@@ -10,6 +10,7 @@ use crate::{
     blind::Cause,
     event::{Subject, Verdict},
     limits::leaked,
+    names::Announce,
     time::{MonoNs, WallNs},
 };
 
@@ -187,8 +188,8 @@ pub(crate) struct Slot {
     pub(crate) verdict: Verdict,
     pub(crate) marks: Marks,
     pub(crate) goodbye: Goodbye,
-    /// The newest accepted announce, as received.
-    pub(crate) announce: Option<Box<Box<[u8]>>>,
+    /// The newest accepted announce; read and changed through the table.
+    pub(crate) announce: Option<Box<Announce>>,
 }
 
 const _: () = assert!(size_of::<Slot>() <= 152, "there may be a million slots");

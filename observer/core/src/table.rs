@@ -3,11 +3,12 @@
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use std::{collections::HashMap, hash::BuildHasher as _};
-use varta_vlp::{AgentId, Generation, UnitId};
+use varta_vlp::{AgentId, Generation, UnitId, sealed::Metadata};
 
 use crate::{
     agent::{Agent, AgentMarks, Rare},
     deadlines::Deadlines,
+    names::{Announced, Texts},
     slot::{Marks, NONE, Previous, Slot},
 };
 
@@ -28,6 +29,7 @@ pub(crate) struct Table {
     slot_index: HashTable<u32>,
     /// Without gaps: few slots have one at a time, but for a while after the start of a fleet nearly all.
     previous: Vec<Previous>,
+    texts: Texts,
     pub(crate) deadlines: Deadlines,
 }
 
@@ -58,6 +60,7 @@ impl Table {
             slot_count: 0,
             slot_index: HashTable::new(),
             previous: Vec::new(),
+            texts: Texts::default(),
             deadlines: Deadlines::default(),
         }
     }
@@ -250,6 +253,7 @@ impl Table {
             self.unindex_slot(place);
         }
         self.drop_previous(place);
+        self.set_announce(place, None);
         let before = self.slots_of(agent).find(|other| self.slots[*other as usize].next == place);
         match before {
             Some(other) => self.slots[other as usize].next = next,
@@ -264,7 +268,6 @@ impl Table {
         self.slot_count -= 1;
         self.deadlines.set(place, crate::time::MonoNs::NEVER);
         let slot = &mut self.slots[place as usize];
-        slot.announce = None;
         slot.agent = NONE;
         slot.next = self.free_slot;
         self.free_slot = place;
@@ -278,6 +281,20 @@ impl Table {
             next = self.slots[place as usize].next;
             Some(place)
         })
+    }
+
+    /// What a slot's newest announce says, if it had one.
+    pub(crate) fn announced(&self, slot: u32) -> Option<Announced<'_>> {
+        self.slots[slot as usize].announce.as_deref().map(|announce| self.texts.read(announce))
+    }
+
+    /// Keeps an announce in the place of the one before.
+    pub(crate) fn set_announce(&mut self, slot: u32, announce: Option<&Metadata<'_>>) {
+        let kept = announce.map(|announce| Box::new(self.texts.keep(&self.hasher, announce)));
+        let before = std::mem::replace(&mut self.slots[slot as usize].announce, kept);
+        if let Some(before) = before {
+            self.texts.release(&self.hasher, &before);
+        }
     }
 
     pub(crate) fn previous(&self, slot: u32) -> Option<&Previous> {
