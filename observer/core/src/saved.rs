@@ -415,7 +415,7 @@ impl Core {
         }
         let span = self.span_of(number, due);
         let missed = slot.sent_at.after(due) <= now.wall.after(skew);
-        let alive = slot.sent_at.after(span + skew + away) >= now.wall;
+        let alive = slot.sent_at.after(span).after(skew).after(away) >= now.wall;
         if missed && alive { span } else { 0 }
     }
 
