@@ -14,7 +14,10 @@
 //! | `forged` | the observer's CPU time per forged datagram | [`spine::forged`] |
 //! | `beat` | a sealed beat in its program, over what it cannot do without | [`spine::beat`] |
 //! | `capacity` | the highest rate at which the kernel drops nothing | [`spine::capacity`] |
-//! | `stalls` | from a stall's deadline to its being told | [`spine::stalls`] |
+//! | `stalls` | from a stall's deadline to its being told, while 100,000 agents beat | [`spine::stalls`] |
+//! | `served` | the same while scrapes, pages of slots and reloads are served without a pause | [`spine::served`] |
+//! | `scrape` | CPU time of a scrape with 100,000 series, by thread | [`spine::scrape`] |
+//! | `restore` | from the start of an observer to its first answer, with a million agents on disk | [`spine::restore`] |
 //! | `idle` | how often an observer is woken that has nothing to do | [`spine::idle`] |
 //! | `memory` | resident memory per agent | [`spine::memory`] |
 
@@ -25,11 +28,13 @@ mod bare;
 mod clock;
 mod detection;
 mod flood;
+mod follow;
 mod load;
 mod machine;
 #[path = "../embed/src/measure.rs"]
 mod measure;
 mod metrics;
+mod mortals;
 mod process;
 mod receiver;
 mod spine;

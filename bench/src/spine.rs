@@ -9,6 +9,9 @@ mod line;
 pub(crate) mod memory;
 pub(crate) mod rate;
 mod report;
+pub(crate) mod restore;
+pub(crate) mod scrape;
+pub(crate) mod served;
 pub(crate) mod stalls;
 
 use std::{
@@ -54,6 +57,12 @@ enum Figure {
     Capacity,
     /// From a stall's deadline to its being told.
     Stalls,
+    /// The same while everything is served.
+    Served,
+    /// CPU time of a scrape.
+    Scrape,
+    /// Time to restore a million agents.
+    Restore,
     /// Wake-ups with nothing to do.
     Idle,
     /// Resident memory per agent.
@@ -96,7 +105,16 @@ pub(crate) fn run(args: &SpineArgs) -> anyhow::Result<()> {
         report.capacity = Some(capacity::take(&bench)?);
     }
     if wanted(Figure::Stalls) {
-        report.stalls = Some(stalls::take(&bench)?);
+        report.stalls.extend(stalls::take(&bench)?);
+    }
+    if wanted(Figure::Served) {
+        report.stalls.extend(stalls::take_served(&bench)?);
+    }
+    if wanted(Figure::Scrape) {
+        report.scrapes = scrape::take(&bench)?;
+    }
+    if wanted(Figure::Restore) {
+        report.restore = Some(restore::take(&bench)?);
     }
     if wanted(Figure::Idle) {
         report.idle = Some(idle::take(&bench)?);
