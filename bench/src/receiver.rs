@@ -44,6 +44,7 @@ pub(crate) struct Setup {
     series: bool,
     roster: Option<String>,
     every_core: bool,
+    unfiltered: bool,
     state: Option<PathBuf>,
 }
 
@@ -61,6 +62,11 @@ impl Setup {
     /// The text of its roster.
     pub(crate) fn with_roster(self, text: String) -> Self {
         Self { roster: Some(text), ..self }
+    }
+
+    /// No kernel filter.
+    pub(crate) fn without_filter(self) -> Self {
+        Self { unfiltered: true, ..self }
     }
 
     /// It keeps its state in this directory, which outlives it.
@@ -139,9 +145,10 @@ impl Receiver {
         };
         let config = format!(
             "[observer]\nname = \"measured\"\nstate_dir = {}\nkey_file = {}\n{roster_file}\n[[listen]]\nsealed = \
-             \"127.0.0.1:0\"\n\n[http]\nlisten = \"127.0.0.1:0\"\n\n[metrics]\nper_agent = \"{}\"\n",
+             \"127.0.0.1:0\"\nkernel_filter = \"{}\"\n\n[http]\nlisten = \"127.0.0.1:0\"\n\n[metrics]\nper_agent = \"{}\"\n",
             quoted(&state)?,
             quoted(&loader.key)?,
+            if setup.unfiltered { "off" } else { "auto" },
             if setup.series { "all" } else { "none" },
         );
         fs::write(place("observer.toml"), config)?;
@@ -243,10 +250,13 @@ impl Receiver {
         }
     }
 
-    /// Datagrams handled so far, whatever became of them, and the CPU time of all.
+    /// Datagrams handled so far, whatever became of them, those that a kernel filter refused too, and the CPU time of all.
     pub(crate) fn handled(&self) -> anyhow::Result<Handled> {
         let datagrams = match &self.kind {
-            Kind::Observer { http, .. } => Metrics::scrape(http)?.counter("varta_datagrams_received_total")?,
+            Kind::Observer { http, .. } => {
+                let metrics = Metrics::scrape(http)?;
+                metrics.counter("varta_datagrams_received_total")? + metrics.counter("varta_kernel_filtered_total")?
+            }
             Kind::Bare(pipes) => {
                 let counts = pipes.borrow_mut().counts()?;
                 counts.opened + counts.refused

@@ -3,12 +3,14 @@
 //! [`Varta::sealed`] connects with an agent key file; [`Varta::builder`] says more: a unit, a promise, labels. A beat
 //! costs one clock reading, eight random bytes, one sealing and one send for each observer, and no allocation.
 //!
-//! * [`session`]: when a session begins and how frames are stamped. Pure, for simulators and the curious.
+//! * [`session`] and [`salt`]: when a session begins, how frames are stamped and salted. Pure, for simulators and the
+//!   curious.
 //! * [`keyfile`]: agent key files, and the rules for every file that holds a secret.
 
 #![deny(unsafe_code)]
 
 pub mod keyfile;
+pub mod salt;
 pub mod session;
 
 mod announce;
@@ -18,7 +20,6 @@ mod clock;
 mod fork;
 mod outcome;
 mod process;
-mod salt;
 mod sources;
 mod transport;
 

@@ -1,4 +1,4 @@
-//! The salt of each frame: SPEC, "Sender".
+//! The salt of each frame: SPEC, "Sender". Randomness comes in by [`Sources`], so that a simulator can drive it.
 
 use std::io;
 
@@ -7,8 +7,8 @@ use sha2::{Digest as _, Sha256};
 use crate::{session::SenderTime, sources::Sources};
 
 /// The salts of one audience, one after another.
-#[derive(Debug, Default)]
-pub(crate) struct Salts {
+#[derive(Clone, Debug, Default)]
+pub struct Salts {
     /// None until this process has had one from the operating system.
     previous: Option<[u8; 8]>,
 }
@@ -18,13 +18,13 @@ impl Salts {
     ///
     /// # Errors
     /// The operating system has no randomness to give.
-    pub(crate) fn prove(&mut self, sources: &mut impl Sources) -> io::Result<()> {
+    pub fn prove(&mut self, sources: &mut impl Sources) -> io::Result<()> {
         self.previous = Some(sources.salt()?);
         Ok(())
     }
 
     /// The process was forked: the next salt is drawn from the operating system or not at all.
-    pub(crate) fn forget(&mut self) {
+    pub fn forget(&mut self) {
         self.previous = None;
     }
 
@@ -33,7 +33,7 @@ impl Salts {
     ///
     /// # Errors
     /// The operating system fails and there is none before.
-    pub(crate) fn next(
+    pub fn next(
         &mut self,
         sources: &mut impl Sources,
         now: SenderTime,

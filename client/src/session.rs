@@ -41,6 +41,14 @@ pub struct Starts {
     before_step: AtomicU64,
 }
 
+impl Clone for Starts {
+    /// What a copied memory image holds. Two copies give out the same starts under the same clock.
+    fn clone(&self) -> Self {
+        let copy = |value: &AtomicU64| AtomicU64::new(value.load(Ordering::Acquire));
+        Self { last: copy(&self.last), largest: copy(&self.largest), before_step: copy(&self.before_step) }
+    }
+}
+
 impl Starts {
     /// No start used yet.
     #[must_use]
@@ -160,7 +168,7 @@ impl Timeline {
 }
 
 /// The sessions of one audience, one after another.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Session {
     timeline: Option<Timeline>,
     continues: bool,

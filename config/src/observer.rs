@@ -14,6 +14,8 @@ pub struct ObserverConfig {
     pub observer: Identity,
     /// `[[listen]]`: where beats are received, 1 to 16 of them.
     pub listen: Vec<Listen>,
+    /// `[ingest]`: how datagrams are read.
+    pub ingest: Ingest,
     /// `[stall]`: when silence is a stall.
     pub stall: Stall,
     /// `[acceptance]`: how far clocks may differ and how long old keys live.
@@ -64,6 +66,19 @@ impl Default for Listen {
             receive_buffer: 8 << 20,
             kernel_filter: KernelFilter::default(),
         }
+    }
+}
+
+/// `[ingest]`: how datagrams are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ingest {
+    /// How long datagrams may gather to be read together while many come, 0 to 5 ms; 0 wakes for each.
+    pub gather: Duration,
+}
+
+impl Default for Ingest {
+    fn default() -> Self {
+        Self { gather: Duration::from_micros(500) }
     }
 }
 

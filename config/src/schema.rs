@@ -3,7 +3,9 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::observer::{Acceptance, Export, Http, Identity, Limits, Listen, Log, Metrics, ObserverConfig, Stall};
+use crate::observer::{
+    Acceptance, Export, Http, Identity, Ingest, Limits, Listen, Log, Metrics, ObserverConfig, Stall,
+};
 use crate::slot::Slot;
 
 /// What a reload does with a changed key.
@@ -54,6 +56,7 @@ impl ObserverConfig {
             fields: listen(one),
         }));
         sections.extend([
+            section("ingest", ingest(&mut self.ingest)),
             section("stall", stall(&mut self.stall)),
             section("acceptance", acceptance(&mut self.acceptance)),
             section("limits", limits(&mut self.limits)),
@@ -103,6 +106,10 @@ fn listen(it: &mut Listen) -> Vec<Field<'_>> {
         field("receive_buffer", Restart, Slot::Bytes(&mut it.receive_buffer, 64 << 10..=1 << 30)),
         field("kernel_filter", Restart, Slot::Choice(&mut it.kernel_filter)),
     ]
+}
+
+fn ingest(it: &mut Ingest) -> Vec<Field<'_>> {
+    vec![field("gather", Restart, Slot::Duration(&mut it.gather, from_millis(0, 5)))]
 }
 
 fn stall(it: &mut Stall) -> Vec<Field<'_>> {

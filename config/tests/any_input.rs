@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use varta_config::{
-    Acceptance, Export, Http, Identity, KernelFilter, Limits, Listen, Log, LogFormat, LogLevel, Metrics,
+    Acceptance, Export, Http, Identity, Ingest, KernelFilter, Limits, Listen, Log, LogFormat, LogLevel, Metrics,
     ObserverConfig, PerAgent, Stall, Trust,
 };
 
@@ -58,7 +58,7 @@ prop_compose! {
         name in prop::option::of("[A-Za-z0-9][A-Za-z0-9._:@+-]{0,63}"),
         (state_dir, key_file, roster_file) in (path(), "/[^\0]{1,20}".prop_map(PathBuf::from), path()),
         listen in (1..=16_u16).prop_flat_map(|count| (1..=count).map(listen).collect::<Vec<_>>()),
-        (stall, acceptance) in (stall(), acceptance()),
+        (gather, stall, acceptance) in (duration(0, 5), stall(), acceptance()),
         (agents, slots_per_agent) in (1..=10_000_000_u32, 1..=65_535_u32),
         (port, http_on, token_file) in (any::<u16>(), any::<bool>(), path()),
         per_agent in prop::sample::select(vec![PerAgent::All, PerAgent::Unhealthy, PerAgent::None]),
@@ -70,6 +70,7 @@ prop_compose! {
         ObserverConfig {
             observer: Identity { name, state_dir, key_file: Some(key_file), roster_file },
             listen,
+            ingest: Ingest { gather },
             stall,
             acceptance,
             limits: Limits { agents, slots_per_agent },

@@ -29,7 +29,7 @@ fn mistakes_in_the_text() {
         ("[stal]\nmisses = 1", "obs.toml:5: stal: unknown section; did you mean `stall`?"),
         (
             "[recovery]\nexec = []",
-            "obs.toml:5: recovery: unknown section; there are observer, listen, stall, acceptance, limits, http, metrics, export, log",
+            "obs.toml:5: recovery: unknown section; there are observer, listen, ingest, stall, acceptance, limits, http, metrics, export, log",
         ),
         (
             "[stall]\nVARTA-ROOT-SECRET-1XYZ = 1",

@@ -6,6 +6,7 @@
 mod answer;
 mod drain;
 mod flood;
+mod gather;
 mod keep;
 mod sleep;
 mod turns;
@@ -20,6 +21,7 @@ use varta_core::{Core, MILLI, MonoNs, Now, Outcome, Retired};
 use self::{
     answer::Asked,
     drain::Inlet,
+    gather::Gather,
     turns::{Turns, Wakeups},
     unread::Filtering,
 };
@@ -62,6 +64,8 @@ pub(crate) struct Parts {
     pub(crate) keeper: Keeper,
     pub(crate) journal: Journal,
     pub(crate) sleep: Sleep,
+    /// For how long datagrams may gather, nanoseconds.
+    pub(crate) gather: u64,
     pub(crate) commands: Receiver<Command>,
     pub(crate) watchdog: Watchdog,
 }
@@ -80,6 +84,7 @@ struct Ingest {
     buffers: Buffers,
     outcomes: Vec<Outcome>,
     turns: Turns,
+    gather: Gather,
     wakeups: Wakeups,
     /// When the loop last went to sleep with nothing left to do.
     slept: Option<MonoNs>,
@@ -98,10 +103,11 @@ struct Ingest {
 /// # Errors
 /// The poller's: nothing can be received any more.
 pub(crate) fn run(parts: Parts) -> io::Result<()> {
-    let Parts { listeners, core, filter, keeper, journal, mut sleep, commands, watchdog } = parts;
+    let Parts { listeners, core, filter, keeper, journal, mut sleep, gather, commands, watchdog } = parts;
     let mut families: Vec<_> = listeners.iter().map(|listener| listener.bound.family()).collect();
     families.sort_unstable_by_key(|family| *family as i32);
     families.dedup();
+    let queue = listeners.iter().map(|listener| listener.bound.granted).min().unwrap_or(0);
     let open = |Listener { bound, name, attested, filter: (mode, attached) }: Listener| {
         (Inlet::new(bound, attested, Filtering::new(mode, attached)), name)
     };
@@ -122,6 +128,7 @@ pub(crate) fn run(parts: Parts) -> io::Result<()> {
         buffers: Buffers::new(),
         outcomes: Vec::with_capacity(crate::listen::udp::BATCH),
         turns: Turns::new(Clock::now().mono),
+        gather: Gather::new(gather, queue),
         wakeups: Wakeups::default(),
         slept: None,
         behind: false,
@@ -146,7 +153,9 @@ impl Ingest {
         }
         self.core.begin_turn(self.behind);
         self.keeper.follow(&mut self.core);
+        let before = self.datagrams();
         let seen = self.drain(now, BUDGET);
+        self.gather.drained(self.turns.last(), self.datagrams() - before);
         self.turn_roster(now);
         self.core.handle_timeout(seen);
         self.tell_changes(seen);
@@ -174,12 +183,22 @@ impl Ingest {
             self.turns.sleep_until(wake);
             self.slept = Some(self.turns.last());
         }
+        if let Some(until) = self.gather.until().filter(|until| !busy && *until < wake) {
+            return self.pause(until);
+        }
         let inlets = &mut self.inlets;
         let rang = sleep.sleep(wake, busy, |number| inlets[number].wake())?;
         if let Some(wake) = rang.filter(|_| !busy) {
             self.wakeups.record(Clock::now().mono.since(wake));
         }
         Ok(())
+    }
+
+    /// Sleeps past what comes in until then, and has all sockets read.
+    fn pause(&mut self, until: MonoNs) -> io::Result<()> {
+        self.turns.sleep_until(until);
+        self.inlets.iter_mut().for_each(Inlet::wake);
+        Sleep::pause(until)
     }
 
     /// Reads what has arrived by now, accuses nobody, and leaves the state complete behind.

@@ -164,6 +164,35 @@ fn under_another_boot_the_wall_clock_tells_how_long_it_was_away() {
 }
 
 #[test]
+fn a_mark_names_this_boot_only_when_no_record_of_another_is_left() {
+    let another = Boot::new("another", "");
+    let booted = |second| Now { mono: MonoNs(second * SECOND), wall: at(100 + second).wall };
+    for snapshot in [false, true] {
+        let place = directory();
+        leave(place.path(), true);
+        let (mut state, loaded) = State::open(place.path(), booted(1), another).unwrap();
+        let mut observer = Core::new(Settings::default(), Limits::default(), Vec::new(), 1, 42);
+        loaded.records.for_each(|saved| observer.restore(saved, loaded.same_boot));
+        observer.start(booted(1), loaded.how, 0);
+        state.begin(booted(1), observer.barrier()).unwrap();
+        if snapshot {
+            let slots = || fs::read(place.path().join("slots")).unwrap();
+            let old = slots();
+            while slots() == old {
+                state.keep(&mut observer, 100);
+                std::thread::yield_now();
+            }
+            state.raise_horizon(booted(2).wall).unwrap();
+        }
+        drop(state);
+        let (_, loaded) = State::open(place.path(), booted(3), another).unwrap();
+        assert_eq!(loaded.same_boot, snapshot);
+        assert!(matches!(loaded.how, Start::Crash { .. }));
+        assert_eq!(loaded.records.count(), 6);
+    }
+}
+
+#[test]
 fn a_boot_that_is_not_known_is_never_the_same() {
     let place = directory();
     let (mut state, _) = State::open(place.path(), at(0), Boot::UNKNOWN).unwrap();

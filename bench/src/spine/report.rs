@@ -81,11 +81,12 @@ impl Report {
         if let Some(growth) = &self.memory {
             let row = |what: &str, per_agent: &memory::PerAgent| {
                 let what = format!("bytes per agent, {what}");
-                let observer = format!("{:.0} ({:.0} written)", per_agent.resident, per_agent.private_dirty);
-                Row::new(what, observer).at_most(per_agent.resident, memory::TARGET, "")
+                Row::new(what, format!("{:.0} ({:.0} written)", per_agent.resident, per_agent.private_dirty))
             };
-            rows.push(row("one session", &growth.one_session));
-            rows.push(row("two sessions", &growth.two_sessions));
+            let target = |row: Row, per_agent: &memory::PerAgent| row.at_most(per_agent.resident, memory::TARGET, "");
+            rows.push(target(row("one session", &growth.one_session), &growth.one_session));
+            rows.push(row("for seconds, while all begin another", &growth.all_change));
+            rows.push(target(row("after that", &growth.changed), &growth.changed));
         }
         rows
     }

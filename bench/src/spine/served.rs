@@ -59,7 +59,7 @@ pub(crate) fn roster(version: u64) -> anyhow::Result<String> {
     let living = (0..LIVING).map(|number| format!("bench-{number:07}"));
     for name in living.chain((0..DYING).map(mortals::name)) {
         // Some change from reload to reload: a label, and whether the agent is required.
-        let required = if version % 2 == 0 { "required = true\n" } else { "" };
+        let required = if version.is_multiple_of(2) { "required = true\n" } else { "" };
         writeln!(
             text,
             "[[agent]]\nname = \"{name}\"\ngeneration = 1\nlabels = {{ site = \"s{version}\" }}\n{required}"

@@ -201,7 +201,7 @@ impl Core {
             tag: slot.tag,
             process: fingerprint(slot.generation, slot.pid, slot.boot),
             goodbye: slot.goodbye,
-            next_free: NONE,
+            owner: number,
         };
         self.table.set_previous(number, previous);
         let slot = self.table.slot_mut(number);
@@ -292,12 +292,12 @@ impl Core {
     }
 
     fn keep_announce(&mut self, number: u32, metadata: Metadata<'_>) {
-        let slot = self.table.slot_mut(number);
-        let known = slot.announce.as_ref().and_then(|bytes| Metadata::parse(bytes).ok());
+        let named = self.table.slot(number).unit != UnitId::NONE;
+        let known = self.table.announced(number);
         let mut room = [0; METADATA_MAX_LEN];
         // A unit's name stays, though a later announce leaves it out.
         let metadata = match known.and_then(|known| known.get("unit")) {
-            Some(name) if slot.unit != UnitId::NONE && metadata.get("unit").is_none() => {
+            Some(name) if named && metadata.get("unit").is_none() => {
                 let before = metadata.iter().take_while(|(key, _)| *key < "unit");
                 let after = metadata.iter().skip_while(|(key, _)| *key < "unit");
                 match Metadata::write(before.chain([("unit", name)]).chain(after), &mut room) {
@@ -307,9 +307,8 @@ impl Core {
             }
             _ => metadata,
         };
-        let bytes = metadata.bytes();
-        if slot.announce.as_ref().is_none_or(|known| known.as_ref().as_ref() != bytes) {
-            slot.announce = Some(Box::new(bytes.into()));
+        if known.is_none_or(|known| !known.iter().eq(metadata.iter())) {
+            self.table.set_announce(number, Some(&metadata));
             self.mark_slot(number);
         }
     }

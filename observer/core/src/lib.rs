@@ -24,6 +24,7 @@ mod event;
 mod evict;
 mod judge;
 mod limits;
+mod names;
 mod page;
 mod refusal;
 mod required;

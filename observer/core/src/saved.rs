@@ -1,6 +1,6 @@
 //! What outlives the observer, and how it is taken up again: SPEC, "Restart".
 
-use varta_vlp::{AgentId, Generation, Status, UnitId, key::AgentSecret, replay::Window};
+use varta_vlp::{AgentId, Generation, Status, UnitId, key::AgentSecret, replay::Window, sealed::Metadata};
 
 use crate::{
     Core,
@@ -8,6 +8,7 @@ use crate::{
     blind::Cause,
     event::{ObserverChange, Verdict},
     limits::CONTEST,
+    names::Announced,
     slot::{Aside, Goodbye, Marks, NONE, PackedWindow, Phase, Previous, Slot},
     time::{MonoNs, Now, WallNs},
 };
@@ -166,7 +167,7 @@ impl Core {
             phase: slot.phase,
             hold: slot.marks.has(Marks::HOLD),
             terminal: slot.marks.has(Marks::TERMINAL),
-            announce: slot.announce.as_ref().map(|bytes| bytes.as_ref().clone()),
+            announce: self.table.announced(number).map(Announced::bytes),
         })))
     }
 
@@ -297,13 +298,16 @@ impl Core {
             verdict: Verdict::Critical,
             marks,
             goodbye: saved.last_counter.map_or(Goodbye::NONE, |counter| Goodbye::at(saved.window.0, counter)),
-            announce: saved.announce.map(Box::new),
+            announce: None,
         });
+        if let Some(announce) = saved.announce.as_deref().and_then(|bytes| Metadata::parse(bytes).ok()) {
+            self.table.set_announce(number, Some(&announce));
+        }
         self.verdicts_add(Verdict::Critical, 1);
         if let Some((start, newest, seen)) = saved.previous {
             let window = PackedWindow::pack(Window::from_parts(newest, seen));
             let (offset, goodbye) = (i64::MAX, Goodbye::NONE);
-            let previous = Previous { start, window, offset, tag: 0, process: 0, goodbye, next_free: NONE };
+            let previous = Previous { start, window, offset, tag: 0, process: 0, goodbye, owner: number };
             self.table.set_previous(number, previous);
         }
         if let Some(until) = saved.contested_until {

@@ -10,6 +10,7 @@ use crate::{
     blind::Cause,
     event::{Subject, Verdict},
     limits::leaked,
+    names::Announce,
     time::{MonoNs, WallNs},
 };
 
@@ -78,9 +79,11 @@ pub(crate) struct Previous {
     /// [`fingerprint`] of its generation, pid and boot; 0 where they are not known.
     pub(crate) process: u32,
     pub(crate) goodbye: Goodbye,
-    /// The next free place of the slab while this one is free.
-    pub(crate) next_free: u32,
+    /// The slot whose it is.
+    pub(crate) owner: u32,
 }
+
+const _: () = assert!(size_of::<Previous>() <= 56, "there may be a million after a start of a whole fleet");
 
 /// What tells the processes of sessions with one start apart. Never 0.
 #[expect(clippy::cast_possible_truncation, reason = "folded to 32 bits")]
@@ -185,8 +188,8 @@ pub(crate) struct Slot {
     pub(crate) verdict: Verdict,
     pub(crate) marks: Marks,
     pub(crate) goodbye: Goodbye,
-    /// The newest accepted announce, as received.
-    pub(crate) announce: Option<Box<Box<[u8]>>>,
+    /// The newest accepted announce; read and changed through the table.
+    pub(crate) announce: Option<Box<Announce>>,
 }
 
 const _: () = assert!(size_of::<Slot>() <= 152, "there may be a million slots");

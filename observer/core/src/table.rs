@@ -3,13 +3,17 @@
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use std::{collections::HashMap, hash::BuildHasher as _};
-use varta_vlp::{AgentId, Generation, UnitId};
+use varta_vlp::{AgentId, Generation, UnitId, sealed::Metadata};
 
 use crate::{
     agent::{Agent, AgentMarks, Rare},
     deadlines::Deadlines,
+    names::{Announced, Texts},
     slot::{Marks, NONE, Previous, Slot},
 };
+
+/// Room for so many sessions before is never given back.
+const PREVIOUS_KEPT: usize = 1024;
 
 /// All agents and slots. Numbers of removed ones are used again.
 pub(crate) struct Table {
@@ -23,8 +27,9 @@ pub(crate) struct Table {
     slot_count: usize,
     /// The slots of agents that have more than one; an only slot is found from its agent.
     slot_index: HashTable<u32>,
+    /// Without gaps: few slots have one at a time, but for a while after the start of a fleet nearly all.
     previous: Vec<Previous>,
-    free_previous: u32,
+    texts: Texts,
     pub(crate) deadlines: Deadlines,
 }
 
@@ -55,7 +60,7 @@ impl Table {
             slot_count: 0,
             slot_index: HashTable::new(),
             previous: Vec::new(),
-            free_previous: NONE,
+            texts: Texts::default(),
             deadlines: Deadlines::default(),
         }
     }
@@ -248,6 +253,7 @@ impl Table {
             self.unindex_slot(place);
         }
         self.drop_previous(place);
+        self.set_announce(place, None);
         let before = self.slots_of(agent).find(|other| self.slots[*other as usize].next == place);
         match before {
             Some(other) => self.slots[other as usize].next = next,
@@ -262,7 +268,6 @@ impl Table {
         self.slot_count -= 1;
         self.deadlines.set(place, crate::time::MonoNs::NEVER);
         let slot = &mut self.slots[place as usize];
-        slot.announce = None;
         slot.agent = NONE;
         slot.next = self.free_slot;
         self.free_slot = place;
@@ -276,6 +281,20 @@ impl Table {
             next = self.slots[place as usize].next;
             Some(place)
         })
+    }
+
+    /// What a slot's newest announce says, if it had one.
+    pub(crate) fn announced(&self, slot: u32) -> Option<Announced<'_>> {
+        self.slots[slot as usize].announce.as_deref().map(|announce| self.texts.read(announce))
+    }
+
+    /// Keeps an announce in the place of the one before.
+    pub(crate) fn set_announce(&mut self, slot: u32, announce: Option<&Metadata<'_>>) {
+        let kept = announce.map(|announce| Box::new(self.texts.keep(&self.hasher, announce)));
+        let before = std::mem::replace(&mut self.slots[slot as usize].announce, kept);
+        if let Some(before) = before {
+            self.texts.release(&self.hasher, &before);
+        }
     }
 
     pub(crate) fn previous(&self, slot: u32) -> Option<&Previous> {
@@ -292,28 +311,29 @@ impl Table {
         }
     }
 
+    /// `previous` names `slot` as its owner.
     pub(crate) fn set_previous(&mut self, slot: u32, previous: Previous) {
+        assert!(previous.owner == slot, "a session is kept for its own slot");
         if let Some(known) = self.previous_mut(slot) {
             *known = previous;
             return;
         }
-        let place = if self.free_previous == NONE {
-            self.previous.push(previous);
-            number(self.previous.len() - 1)
-        } else {
-            let place = self.free_previous;
-            self.free_previous = self.previous[place as usize].next_free;
-            self.previous[place as usize] = previous;
-            place
-        };
-        self.slots[slot as usize].previous = place;
+        self.slots[slot as usize].previous = number(self.previous.len());
+        self.previous.push(previous);
     }
 
     pub(crate) fn drop_previous(&mut self, slot: u32) {
         let place = std::mem::replace(&mut self.slots[slot as usize].previous, NONE);
-        if place != NONE {
-            self.previous[place as usize].next_free = self.free_previous;
-            self.free_previous = place;
+        if place == NONE {
+            return;
+        }
+        self.previous.swap_remove(place as usize);
+        if let Some(moved) = self.previous.get(place as usize) {
+            self.slots[moved.owner as usize].previous = place;
+        }
+        let room = self.previous.capacity();
+        if room > PREVIOUS_KEPT && self.previous.len() < room / 4 {
+            self.previous.shrink_to(room / 2);
         }
     }
 }
@@ -369,9 +389,9 @@ mod tests {
         }
     }
 
-    fn previous(start: u64) -> Previous {
+    fn previous(owner: u32, start: u64) -> Previous {
         let window = PackedWindow::default();
-        Previous { start, window, offset: 0, tag: 0, process: 0, goodbye: Goodbye::NONE, next_free: NONE }
+        Previous { start, window, offset: 0, tag: 0, process: 0, goodbye: Goodbye::NONE, owner }
     }
 
     #[derive(Clone, Copy, Debug)]
@@ -409,7 +429,7 @@ mod tests {
                         slots.remove(&key(step));
                     }
                     (1, Some(place)) => {
-                        table.set_previous(place, previous(time as u64));
+                        table.set_previous(place, previous(place, time as u64));
                         slots.insert(key(step), Some(time as u64));
                     }
                     (2, Some(place)) => {
@@ -442,12 +462,33 @@ mod tests {
                 }
             }
             prop_assert!(table.slot_numbers() as usize <= most, "numbers are used again");
-            prop_assert!(table.previous.len() <= most, "and so are places of sessions before");
+            let before = slots.values().flatten().count();
+            prop_assert_eq!(table.previous.len(), before, "sessions before have no gaps");
             for ((agent, unit, pid), start) in slots {
                 let agent = table.find_agent(AgentId(agent)).unwrap();
                 let place = table.find_slot(agent, UnitId(unit), pid).unwrap();
                 prop_assert_eq!(table.previous(place).map(|previous| previous.start), start);
             }
         }
+    }
+    #[test]
+    fn room_for_sessions_before_is_given_back() {
+        let mut table = Table::new(1);
+        let agent = table.add_agent(agent(1));
+        let count = 20_000_u32;
+        let places: Vec<_> = (0..count).map(|pid| table.add_slot(slot(agent, 0, pid + 2))).collect();
+        for place in &places {
+            table.set_previous(*place, previous(*place, u64::from(*place)));
+        }
+        // 7919 has no divisor with 20,000 in common: every slot once, in no order.
+        let order = (0..count).map(|step| places[(u64::from(step) * 7919 % u64::from(count)) as usize]);
+        for (dropped, place) in (1..).zip(order) {
+            table.drop_previous(place);
+            assert!(table.previous(place).is_none());
+            assert_eq!(table.previous.len(), (count - dropped) as usize);
+            let most = (4 * table.previous.len()).max(2 * PREVIOUS_KEPT);
+            assert!(table.previous.capacity() <= most, "room for {} after {dropped}", table.previous.capacity());
+        }
+        assert!(table.previous.capacity() <= PREVIOUS_KEPT);
     }
 }

@@ -33,6 +33,7 @@ impl Ingest {
             let Ok(command) = self.commands.try_recv() else {
                 return Asked::Done;
             };
+            self.gather.asked(now.mono);
             // Whoever asked may have gone away meanwhile; then nobody misses the answer.
             match command {
                 Command::Page { cursor, limit, reply } => {

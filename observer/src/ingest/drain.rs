@@ -20,6 +20,8 @@ pub(super) struct Inlet {
     emptied: bool,
     /// Everything that arrived before this was read.
     seen: MonoNs,
+    /// Datagrams read, in all.
+    read: u64,
     /// The rise of SO_RXQ_OVFL in this turn.
     pub(super) rise: u64,
     /// Datagrams that the kernel dropped, in all.
@@ -34,8 +36,8 @@ impl Inlet {
     pub(super) fn new(bound: BoundUdp, attested: bool, filtering: Filtering) -> Self {
         let granted = bound.granted;
         let (udp, seen, failing) = (Udp::new(bound), MonoNs(0), None);
-        let (readable, emptied, rise, dropped) = (true, false, 0, 0);
-        Self { udp, attested, readable, emptied, seen, rise, dropped, granted, filtering, failing }
+        let (readable, emptied, read, rise, dropped) = (true, false, 0, 0, 0);
+        Self { udp, attested, readable, emptied, seen, read, rise, dropped, granted, filtering, failing }
     }
 
     pub(super) fn fd(&self) -> RawFd {
@@ -79,7 +81,6 @@ impl Ingest {
                 inlet.seen = now.mono;
             }
         }
-        let mut first = true;
         while self.inlets.iter().any(|inlet| inlet.readable) {
             for number in 0..self.inlets.len() {
                 if !self.inlets[number].readable {
@@ -90,13 +91,15 @@ impl Ingest {
                     return self.seen(now);
                 }
                 budget -= 1;
-                if !std::mem::take(&mut first) {
-                    now = self.tick();
-                }
-                self.read_batch(now, number, &mut slept);
+                now = self.read_batch(now, number, &mut slept);
             }
         }
         self.seen(now)
+    }
+
+    /// Datagrams read so far.
+    pub(super) fn datagrams(&self) -> u64 {
+        self.inlets.iter().map(|inlet| inlet.read).sum()
     }
 
     /// The clock, read once more. A turn that stands still for too long is blindness like any other.
@@ -108,14 +111,20 @@ impl Ingest {
         now
     }
 
-    fn read_batch(&mut self, now: Now, number: usize, slept: &mut Option<MonoNs>) {
+    /// Reads a batch and judges it. `before` is the newest reading of the clock; returns the one that the batch is judged by.
+    ///
+    /// That one is made after the batch was read: a frame heard before it was sent would pass for one with a faster path,
+    /// and its sender's deadlines would come too early by as much. What is known to be read is what came before `before`.
+    fn read_batch(&mut self, before: Now, number: usize, slept: &mut Option<MonoNs>) -> Now {
         let (inlet, journal, name) = (&mut self.inlets[number], &mut self.journal, &self.names[number]);
-        let received = inlet.receive(&mut self.buffers, |error| journal.io_error(now, name, error));
+        let received = inlet.receive(&mut self.buffers, |error| journal.io_error(before, name, error));
+        let now = self.tick();
+        let inlet = &mut self.inlets[number];
         let arrived = received.arrived.map(|arrived| mapped(now, arrived));
         let waited_for = std::mem::replace(&mut inlet.emptied, received.emptied);
         inlet.readable = !received.emptied;
         inlet.rise += received.dropped;
-        inlet.seen = if received.emptied { now.mono } else { arrived.unwrap_or(inlet.seen) };
+        inlet.seen = if received.emptied { before.mono } else { arrived.unwrap_or(inlet.seen) };
         let overslept = slept.zip(arrived).filter(|_| waited_for);
         if let Some(from) = overslept.and_then(|(since, arrived)| Turns::overslept(since, arrived, now.mono)) {
             self.core.handle_gap(from, now);
@@ -124,6 +133,7 @@ impl Ingest {
         if received.count > 0 {
             self.judge(now, number, received.count);
         }
+        now
     }
 
     /// Hands the newest batch to the core, raising the horizon on disk wherever a frame waits for that.

@@ -15,6 +15,7 @@ use nix::{
         timer::{Expiration, TimerSetTimeFlags},
         timerfd::{ClockId, TimerFd, TimerFlags},
     },
+    time::{ClockNanosleepFlags, clock_nanosleep},
 };
 use varta_core::{MonoNs, SECOND};
 
@@ -85,6 +86,18 @@ impl Sleep {
         Ok(rang)
     }
 
+    /// Sleeps until `until`, whatever comes; a signal ends it early.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub(super) fn pause(until: MonoNs) -> io::Result<()> {
+        let at = TimeSpec::from(Duration::from_nanos(until.0));
+        match clock_nanosleep(nix::time::ClockId::CLOCK_BOOTTIME, ClockNanosleepFlags::TIMER_ABSTIME, &at) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
     fn arm(&mut self, wake: MonoNs) -> io::Result<()> {
         if wake == self.armed {
             return Ok(());
@@ -118,6 +131,15 @@ mod tests {
         assert_eq!(rang, Some(wake));
         assert!(Clock::now().mono >= wake);
         assert_eq!(sleep.sleep(MonoNs::NEVER, true, |_| ()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_pause_lasts_until_its_instant() {
+        let until = Clock::now().mono.after(varta_core::MILLI);
+        while Clock::now().mono < until {
+            Sleep::pause(until).unwrap();
+        }
+        Sleep::pause(MonoNs(0)).unwrap();
     }
 
     #[test]

@@ -30,7 +30,7 @@ use crate::{
     },
     notify::Watchdog,
     reload::{InForce, settings},
-    roster,
+    roster::{self, nanos},
 };
 
 /// A shorter bearer token could be guessed.
@@ -77,6 +77,7 @@ impl Opened {
         let (handle, commands) = command::channel(waker);
         let ring = Ring::default();
 
+        let gather = nanos(config.ingest.gather);
         let now = Clock::now();
         let addresses = Addresses {
             sealed: listeners.iter().map(|listener| listener.bound.local).collect(),
@@ -126,6 +127,7 @@ impl Opened {
                 keeper,
                 journal,
                 sleep,
+                gather,
                 commands,
                 watchdog: Watchdog::new(options.watchdog),
             },

@@ -101,6 +101,9 @@ pub(super) struct Found {
 pub(super) struct Files {
     disk: Directory,
     boot: Boot,
+    /// Whether records of another boot may be in force. Their instants mean nothing in this one, so until a snapshot has
+    /// taken their place no mark names this boot.
+    foreign: bool,
     first: bool,
     /// The last mark that is known to be durable.
     mark: Mark,
@@ -129,6 +132,7 @@ impl Files {
         Self {
             disk,
             boot,
+            foreign: !found.first && mark.boot != boot,
             first: found.first,
             mark,
             block: None,
@@ -189,7 +193,7 @@ impl Files {
             sequence: self.mark.sequence + 1,
             blind_run: progress.blind_run,
             roster_version: self.mark.roster_version.max(progress.roster_version),
-            boot: self.boot,
+            boot: if self.foreign { Boot::UNKNOWN } else { self.boot },
             mono: progress.now.mono,
             wall: progress.now.wall,
             ..self.mark
@@ -267,10 +271,10 @@ impl Files {
         self.slots_len.max(JOURNAL_SMALL)
     }
 
-    /// Whether the journal is long, or given up, and nothing has failed for a while.
+    /// Whether the journal is long, or given up, or of another boot, and nothing has failed for a while.
     pub(super) fn wants_snapshot(&self) -> bool {
         let long = self.journal.as_ref().is_none_or(|journal| journal.len > self.journal_enough());
-        long && self.begun && self.build.is_none() && self.pause == 0
+        (long || self.foreign) && self.begun && self.build.is_none() && self.pause == 0
     }
 
     /// Whether what is noted reaches the disk.
@@ -356,6 +360,7 @@ impl Files {
         (self.mark.snapshot, self.mark.journal_len) = (build.snapshot, build.journal.synced);
         (self.mark.records, self.mark.chain) = (build.sum.records, build.sum.chain);
         self.journal = Some(build.journal);
+        self.foreign = false;
         Ok(())
     }
 

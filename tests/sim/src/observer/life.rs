@@ -1,0 +1,136 @@
+//! What is true of each slot's life, and of what the observer could not see.
+
+use varta_core::{ListenerCounters, Now, Start};
+use varta_vlp::Reject;
+
+use super::Observer;
+use crate::{
+    clock::EPOCH,
+    model::{self, Expected, Plan, key_of},
+    process::Sealed,
+};
+
+/// The newest accepted frame of a slot, in true time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Life {
+    /// When it was sealed.
+    pub(super) sent: u64,
+    /// Alive at most until this, on a timeline without what lengthens lives.
+    pub(super) until: u64,
+    /// How much further ahead than its own the sender's clock was when the slot's minimum offset was seen, nanoseconds.
+    pub(super) fallen_behind: u64,
+    /// The furthest that it was ahead of the right time since the minimum offset was learnt.
+    pub(super) most_ahead: i64,
+    /// How far its deadline was moved since, by the observer's boottime.
+    pub(super) moved: u64,
+}
+
+/// What the observer did not see, in true time.
+#[derive(Debug, Default)]
+pub(super) struct Unseen {
+    intervals: Vec<(u64, u64)>,
+    lengthened: u64,
+    down_since: Option<u64>,
+}
+
+impl Unseen {
+    /// Nothing was seen from `from` to `to`.
+    pub(super) fn add(&mut self, from: u64, to: u64) {
+        let from = self.intervals.last().map_or(from, |(_, last)| from.max(*last));
+        if from < to {
+            self.intervals.push((from, to));
+        }
+    }
+
+    /// All deadlines were moved by this.
+    pub(super) const fn lengthen(&mut self, by: u64) {
+        self.lengthened += by;
+    }
+
+    /// World time without what lengthened lives.
+    pub(super) const fn shortened(&self, t: u64) -> u64 {
+        t.saturating_sub(self.lengthened)
+    }
+
+    /// How much of the time from `from` to `to` was not seen.
+    pub(super) fn between(&self, from: u64, to: u64) -> u64 {
+        let part = |(a, b): &(u64, u64)| (*b).min(to).saturating_sub((*a).max(from));
+        self.intervals.iter().rev().take_while(|(_, end)| *end > from).map(part).sum()
+    }
+}
+
+/// What should have been counted, by listener.
+#[derive(Clone, Debug, Default)]
+pub struct Tally(pub [ListenerCounters; 2]);
+
+impl Tally {
+    pub(super) fn count(&mut self, listener: usize, got: Expected) {
+        let counters = &mut self.0[listener];
+        counters.received += 1;
+        match got {
+            Expected::Accepted => counters.accepted += 1,
+            Expected::Late => counters.accepted_late += 1,
+            Expected::Rejected(reject) => counters.rejected[reject.index()] += 1,
+        }
+    }
+
+    /// How many were refused for this reason.
+    #[must_use]
+    pub fn rejected(&self, reject: Reject) -> u64 {
+        self.0.iter().map(|counters| counters.rejected[reject.index()]).sum()
+    }
+
+    /// How many were accepted as the newest, and how many late.
+    #[must_use]
+    pub fn accepted(&self) -> (u64, u64) {
+        let sum = |of: fn(&ListenerCounters) -> u64| self.0.iter().map(of).sum();
+        (sum(|counters| counters.accepted), sum(|counters| counters.accepted_late))
+    }
+}
+
+impl Observer {
+    /// A frame was accepted as the newest of its slot.
+    pub(super) fn heard(&mut self, now: Now, t: u64, sealed: &Sealed, plan: Plan) {
+        let due = model::clamped(&self.settings, &sealed.body);
+        let hold = sealed.body.flags.has(varta_vlp::sealed::Flags::HOLD);
+        let span = model::span(&self.settings, due, hold);
+        // Freshness by the wall clocks bounds how old it can be, whoever held it back.
+        let ahead = sealed.ahead - (now.wall.0.cast_signed() - (EPOCH + t).cast_signed());
+        let oldest = self.settings.skew + model::max_delay(&self.settings, due);
+        let latest = sealed.t.saturating_add(oldest).saturating_add_signed(ahead);
+        // A host's clock may run a little slower than the true time.
+        let until = t.min(latest).saturating_add(span).saturating_add(span / 500 + 2_000_000);
+        let slot = (sealed.header.agent.0, key_of(&sealed.body));
+        let anew =
+            !matches!(plan, Plan::Newest { relearns: false } | Plan::NewSession { carries: true, relearns: false });
+        let before = self.lives.get(&slot).filter(|_| !anew).map_or(i64::MIN, |life| life.most_ahead);
+        let most_ahead = before.max(sealed.ahead);
+        let life = Life {
+            sent: sealed.t,
+            until: self.unseen.shortened(until),
+            fallen_behind: most_ahead.abs_diff(sealed.ahead),
+            most_ahead,
+            moved: 0,
+        };
+        self.lives.insert(slot, life);
+    }
+
+    /// The observer is not there any more.
+    pub(super) fn went_down(&mut self, t: u64) {
+        self.unseen.down_since = Some(t);
+    }
+
+    /// It is there again, and sees once its barrier is waited out.
+    pub(super) fn began(&mut self, t: u64, now: Now, how: Start) {
+        let Some(from) = self.unseen.down_since.take() else { return };
+        let wait = match how {
+            Start::Crash { .. } | Start::Lost => {
+                let barrier = if how == Start::Lost { now.wall.0 + self.settings.skew } else { self.model.barrier };
+                (barrier + self.settings.skew).saturating_sub(now.wall.0)
+            }
+            Start::First | Start::Clean { .. } => 0,
+        };
+        self.unseen.add(from, t + wait);
+        self.unseen.lengthen(t - from);
+    }
+}
