@@ -25,6 +25,7 @@
 
 mod agents;
 mod bare;
+mod churn;
 mod clock;
 mod detection;
 mod flood;
@@ -61,6 +62,8 @@ enum Verb {
     Detection(detection::DetectionArgs),
     /// What an attacker sends, bounded in time and count.
     Flood(flood::FloodArgs),
+    /// Memory while one agent opens unit after unit and session after session; fails if it is not flat.
+    Churn(churn::ChurnArgs),
     /// Genuine agents in one process, to stand beside a flood.
     Agents(agents::AgentsArgs),
 }
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Verb::Bare(args) => bare::run(&args),
         Verb::Detection(args) => detection::run(&args),
         Verb::Flood(args) => flood::run(&args),
+        Verb::Churn(args) => churn::run(&args),
         Verb::Agents(args) => agents::run(&args),
     };
     match result {

@@ -36,6 +36,12 @@ impl Metrics {
         found.map(|(_, value)| value).with_context(|| format!("the observer has no metric {name}"))
     }
 
+    /// The value of the one series of that name whose labels hold `label`.
+    pub(crate) fn labelled(&self, name: &str, label: &str) -> anyhow::Result<f64> {
+        let found = self.samples(name).find(|(labels, _)| labels.contains(label));
+        found.map(|(_, value)| value).with_context(|| format!("the observer has no metric {name} with {label}"))
+    }
+
     fn samples<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
         self.0.lines().filter_map(move |line| {
             let (series, value) = line.rsplit_once(' ')?;

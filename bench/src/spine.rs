@@ -77,10 +77,7 @@ pub(crate) struct Bench {
 
 pub(crate) fn run(args: &SpineArgs) -> anyhow::Result<()> {
     let cores = Cores::choose()?;
-    let varta = match &args.varta {
-        Some(varta) => varta.clone(),
-        None => built()?,
-    };
+    let varta = program(args.varta.as_ref())?;
     let used_by_others = machine::used_by_others(cores, Duration::from_millis(500))?;
     let directory = tempfile::tempdir()?;
     let key = observer_key(directory.path())?;
@@ -124,6 +121,11 @@ pub(crate) fn run(args: &SpineArgs) -> anyhow::Result<()> {
     }
     report.seconds = (clock::boottime() - began).as_secs();
     report.write(&mut std::io::stdout().lock())
+}
+
+/// The program to measure: the one named, or the one built beside this.
+pub(crate) fn program(named: Option<&PathBuf>) -> anyhow::Result<PathBuf> {
+    named.cloned().map_or_else(built, Ok)
 }
 
 /// Builds `varta` beside this program, with the same profile.
