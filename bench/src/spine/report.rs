@@ -87,6 +87,9 @@ impl Report {
             rows.push(target(row("one session", &growth.one_session), &growth.one_session));
             rows.push(row("for seconds, while all begin another", &growth.all_change));
             rows.push(target(row("after that", &growth.changed), &growth.changed));
+            let more = |what: &str, bytes: f64| Row::new(format!("more for {what}"), format!("{bytes:.0}"));
+            rows.push(more("an agent's name and its host's", growth.names));
+            rows.push(more("four labels that all have", growth.labels));
         }
         rows
     }
