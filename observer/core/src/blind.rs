@@ -86,9 +86,9 @@ impl Sight {
         }
     }
 
-    /// When the last gap ended.
-    pub(crate) fn gap_end(&self) -> MonoNs {
-        self.gaps.first().map_or(MonoNs(0), |(_, to)| *to)
+    /// From when to when the last gap was.
+    pub(crate) fn last_gap(&self) -> Option<(MonoNs, MonoNs)> {
+        self.gaps.first().copied().filter(|(_, to)| *to > MonoNs(0))
     }
 
     /// How much of the time since `sent` fell into gaps, nanoseconds.
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(sight.unseen_since(at(11)), 0);
         sight.note_gap(at(12), at(13));
         assert_eq!(sight.unseen_since(at(7)), 4 * SECOND);
-        assert_eq!(sight.gap_end(), at(13));
+        assert_eq!(sight.last_gap(), Some((at(12), at(13))));
     }
 
     #[test]

@@ -152,12 +152,7 @@ impl Core {
             self.required.seen(missing);
         }
         let number = self.table.add_slot(Slot {
-            agent,
-            next: NONE,
-            unit: body.unit,
-            pid: body.frame.pid,
             generation: c.header.generation,
-            tag: c.tag,
             session: c.header.session_start,
             window: PackedWindow::pack(Window::starting_at(c.header.counter)),
             boot: body.boot,
@@ -166,19 +161,7 @@ impl Core {
             offset: c.offset(now.mono),
             arrival: now.mono,
             heard: now.mono,
-            beats: 0,
-            next_due_ms: 0,
-            lag_us: 0,
-            payload: 0,
-            restarts: 0,
-            stalls: 0,
-            previous: NONE,
-            status: Status::Ok,
-            phase: Phase::Ended,
-            verdict: Verdict::Critical,
-            marks: Marks::default(),
-            goodbye: Goodbye::NONE,
-            announce: None,
+            ..Slot::blank(agent, body.unit, body.frame.pid)
         });
         let marks = &mut self.table.slot_mut(number).marks;
         marks.set(Marks::ATTESTED, c.origin.attested);
@@ -292,12 +275,12 @@ impl Core {
     }
 
     fn keep_announce(&mut self, number: u32, metadata: Metadata<'_>) {
-        let slot = self.table.slot_mut(number);
-        let known = slot.announce.as_ref().and_then(|bytes| Metadata::parse(bytes).ok());
+        let named = self.table.slot(number).unit != UnitId::NONE;
+        let known = self.table.announced(number);
         let mut room = [0; METADATA_MAX_LEN];
         // A unit's name stays, though a later announce leaves it out.
         let metadata = match known.and_then(|known| known.get("unit")) {
-            Some(name) if slot.unit != UnitId::NONE && metadata.get("unit").is_none() => {
+            Some(name) if named && metadata.get("unit").is_none() => {
                 let before = metadata.iter().take_while(|(key, _)| *key < "unit");
                 let after = metadata.iter().skip_while(|(key, _)| *key < "unit");
                 match Metadata::write(before.chain([("unit", name)]).chain(after), &mut room) {
@@ -307,9 +290,8 @@ impl Core {
             }
             _ => metadata,
         };
-        let bytes = metadata.bytes();
-        if slot.announce.as_ref().is_none_or(|known| known.as_ref().as_ref() != bytes) {
-            slot.announce = Some(Box::new(bytes.into()));
+        if known.is_none_or(|known| !known.iter().eq(metadata.iter())) {
+            self.table.set_announce(number, Some(&metadata));
             self.mark_slot(number);
         }
     }

@@ -181,6 +181,7 @@ impl Core {
             .or_else(|| self.excuse_by_clock(now, number).map(|until| (Cause::Clock, until)))
             .or_else(|| self.excuse_by_drops(now, number).map(|until| (Cause::Drops, until)))
             .map(|(cause, until)| (cause, until.max(now.mono.after(MILLI))))
+            .or_else(|| self.excuse_by_gap(now, number).map(|until| (Cause::Gap, until)))
     }
 
     fn excuse_by_restart(&self, now: Now, number: u32) -> Option<MonoNs> {
@@ -219,6 +220,21 @@ impl Core {
         let missed = now.mono.since(last) / each;
         let exponent = i32::try_from(missed).unwrap_or(i32::MAX);
         (share.powi(exponent) > EXCUSE).then(|| last.after(each.saturating_mul(missed + 1)))
+    }
+
+    /// A promised beat that was due by the end of the last gap may have been sent in it and not been heard: it is not held
+    /// against the slot beside one lost later, so the slot has its whole span from there. Only where its own deadline had
+    /// not passed when the gap began: nobody is excused for ever by an observer that is held up again and again.
+    fn excuse_by_gap(&self, now: Now, number: u32) -> Option<MonoNs> {
+        let (from, to) = self.sight.last_gap()?;
+        let slot = self.table.slot(number);
+        let due = slot.next_due();
+        if due == 0 || slot.marks.has(Marks::HOLD) {
+            return None;
+        }
+        let (sent, span) = (self.last_life(number), self.span_of(number, due));
+        let missed = sent.after(due) <= to && sent.after(span) >= from;
+        Some(to.after(span)).filter(|until| missed && now.mono < *until)
     }
 
     /// Datagrams read so far, of all listeners.

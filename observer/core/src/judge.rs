@@ -39,7 +39,7 @@ impl Core {
     pub(crate) fn judge(&self, now: Now, c: &Candidate<'_>) -> Result<Plan, Reject> {
         let found = self.slot_of(c);
         if let (Some(number), Some(metadata)) = (found, c.message.metadata) {
-            check_unit_name(self.table.slot(number), &metadata)?;
+            self.check_unit_name(number, &metadata)?;
         }
         let max_delay = self.settings.max_delay(c.due);
         if c.sent_at() > now.wall.after(self.settings.skew) {
@@ -199,17 +199,17 @@ impl Core {
         let pinned = self.class(c.header.agent, slot.marks.has(Marks::ATTESTED));
         if observed < pinned && !self.is_idle(now, slot) { Err(Reject::OriginConflict) } else { Ok(()) }
     }
-}
 
-/// The last check of step 8: the first name accepted for a unit id stays.
-fn check_unit_name(slot: &Slot, metadata: &Metadata<'_>) -> Result<(), Reject> {
-    if slot.unit == UnitId::NONE {
-        return Ok(());
-    }
-    let known = slot.announce.as_ref().and_then(|bytes| Metadata::parse(bytes).ok());
-    match (known.and_then(|known| known.get("unit")), metadata.get("unit")) {
-        (Some(known), Some(other)) if known != other => Err(Reject::NameMismatch),
-        _ => Ok(()),
+    /// The last check of step 8: the first name accepted for a unit id stays.
+    fn check_unit_name(&self, number: u32, metadata: &Metadata<'_>) -> Result<(), Reject> {
+        if self.table.slot(number).unit == UnitId::NONE {
+            return Ok(());
+        }
+        let known = self.table.announced(number).and_then(|known| known.get("unit"));
+        match (known, metadata.get("unit")) {
+            (Some(known), Some(other)) if known != other => Err(Reject::NameMismatch),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -1,14 +1,12 @@
 //! Reading the state out, in bounded steps.
 
-use varta_vlp::{
-    AgentId, Status, UnitId,
-    sealed::{Metadata, shown_pid},
-};
+use varta_vlp::{AgentId, Status, UnitId, sealed::shown_pid};
 
 use crate::{
     Core,
     agent::AgentMarks,
     event::{SlotId, Verdict},
+    names::Announced,
     roster::RosterEntry,
     slot::Marks,
     time::{MonoNs, Now, WallNs},
@@ -55,7 +53,7 @@ pub struct SlotView<'a> {
     pub beats: u64,
     /// The sender's own lateness at its newest beat, microseconds.
     pub lag_us: u32,
-    announce: Option<Metadata<'a>>,
+    announce: Option<Announced<'a>>,
     roster: Option<&'a RosterEntry>,
 }
 
@@ -63,7 +61,7 @@ impl<'a> SlotView<'a> {
     /// Labels by key: the roster's win over announced ones.
     pub fn labels(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
         let roster = self.roster;
-        let announced = self.announce.into_iter().flat_map(|metadata| metadata.iter()).filter(move |(key, _)| {
+        let announced = self.announce.into_iter().flat_map(Announced::iter).filter(move |(key, _)| {
             !matches!(*key, "agent" | "unit") && roster.is_none_or(|entry| !entry.labels.contains_key(*key))
         });
         let decided = roster.into_iter().flat_map(|entry| entry.labels.iter()).map(|(key, value)| (&**key, &**value));
@@ -102,8 +100,8 @@ impl Core {
         let slot = self.table.live_slot(id.0)?;
         let agent = self.table.agent(slot.agent).id;
         let roster = self.roster.as_ref().and_then(|roster| roster.get(agent));
-        let announce = slot.announce.as_ref().and_then(|bytes| Metadata::parse(bytes).ok());
-        let name = |key| announce.and_then(|metadata: Metadata<'_>| metadata.get(key));
+        let announce = self.table.announced(id.0);
+        let name = |key| announce.and_then(|announce| announce.get(key));
         Some(SlotView {
             slot: Some(id),
             agent,

@@ -105,10 +105,10 @@ fn a_gap_after_the_wait_is_not_held_against_what_was_heard_in_it() {
     let (mut pair, mut sender) = started();
     let sighted = crashed(&mut pair);
     pair.wait(3 * SECOND);
-    pair.beat(&mut sender, Say::due(10_000));
+    pair.beat(&mut sender, Say::due(60_000));
     pair.wait(sighted + SECOND - pair.t);
     stand_still(&mut pair, 15 * SECOND);
-    pair.wait(sighted + 15 * SECOND + 20_250 * MILLI - pair.t - 1);
+    pair.wait(sighted + 15 * SECOND + 120_250 * MILLI - pair.t - 1);
     assert_eq!(pair.verdict(&sender), Verdict::Unknown);
     pair.wait(1);
     assert_eq!(pair.verdict(&sender), Verdict::Stalled);
