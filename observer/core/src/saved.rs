@@ -272,12 +272,7 @@ impl Core {
         marks.set(Marks::TERMINAL, saved.terminal);
         marks.set(Marks::UNLEARNED, !same_boot || saved.offset.is_none());
         let number = self.table.add_slot(Slot {
-            agent,
-            next: NONE,
-            unit: key.unit,
-            pid: key.pid,
             generation: saved.generation,
-            tag: 0,
             session: saved.session,
             window: PackedWindow::pack(Window::from_parts(saved.window.0, saved.window.1)),
             boot: saved.boot,
@@ -288,17 +283,13 @@ impl Core {
             heard: saved.heard,
             beats: saved.beats,
             next_due_ms: saved.next_due_ms,
-            lag_us: 0,
             payload: saved.payload,
             restarts: saved.restarts,
             stalls: saved.stalls,
-            previous: NONE,
             status: saved.status,
-            phase: Phase::Ended,
-            verdict: Verdict::Critical,
             marks,
             goodbye: saved.last_counter.map_or(Goodbye::NONE, |counter| Goodbye::at(saved.window.0, counter)),
-            announce: None,
+            ..Slot::blank(agent, key.unit, key.pid)
         });
         if let Some(announce) = saved.announce.as_deref().and_then(|bytes| Metadata::parse(bytes).ok()) {
             self.table.set_announce(number, Some(&announce));
@@ -415,7 +406,7 @@ impl Core {
         }
         let span = self.span_of(number, due);
         let missed = slot.sent_at.after(due) <= now.wall.after(skew);
-        let alive = slot.sent_at.after(span + skew + away) >= now.wall;
+        let alive = slot.sent_at.after(span).after(skew).after(away) >= now.wall;
         if missed && alive { span } else { 0 }
     }
 
