@@ -97,7 +97,7 @@ pub struct SavedSlot {
     pub hold: bool,
     /// Whether the session had a terminal beat.
     pub terminal: bool,
-    /// The newest announce, as received.
+    /// The newest announce, as received; what is no metadata is not taken back.
     pub announce: Option<Box<[u8]>>,
 }
 
