@@ -29,7 +29,7 @@ use self::{
     score::{Deaths, Score},
     trace::{Stalls, Trace, recurring},
     units::{DAY, SECOND},
-    worlds::{WORLDS, World},
+    worlds::{SLOW, WORLDS, World},
 };
 
 /// Simulated time and spans of it, nanoseconds.
@@ -68,6 +68,9 @@ pub(crate) struct DetectionArgs {
 struct Outcomes {
     seed: u64,
     worlds: Vec<WorldOutcome>,
+    /// Stalls of the observer of a [slow](worlds::SLOW) sender, and its longest detection time without.
+    slow: Blindness,
+    slow_longest_s: f64,
     /// In the order of [`Absence::ALL`].
     absences: Vec<Told>,
 }
@@ -107,10 +110,20 @@ fn take_world(world: &World, args: &DetectionArgs) -> anyhow::Result<WorldOutcom
     })
 }
 
+/// The longest detection time in a world without outages, seconds.
+fn longest(world: &World, seed: u64) -> anyhow::Result<f64> {
+    let trace = Trace::new(world, seed, DAY, vec![]);
+    let run = subject::run(world, &trace, &Stalls::default(), trace.end)?;
+    let longest = Deaths::new(&trace, seed, DEATHS).times(&run.deadlines, 0).max();
+    Ok(units::seconds(longest.unwrap_or_default()))
+}
+
 fn take(args: &DetectionArgs) -> anyhow::Result<Outcomes> {
     let worlds = WORLDS.iter().map(|world| take_world(world, args)).collect::<anyhow::Result<_>>()?;
+    let slow = blindness::take(&SLOW, args.seed, args.injections)?;
+    let slow_longest_s = longest(&SLOW, args.seed)?;
     let absences = Absence::ALL.map(|absence| fleet::take(args.agents, absence)).into_iter();
-    Ok(Outcomes { seed: args.seed, worlds, absences: absences.collect::<anyhow::Result<_>>()? })
+    Ok(Outcomes { seed: args.seed, worlds, slow, slow_longest_s, absences: absences.collect::<anyhow::Result<_>>()? })
 }
 
 pub(crate) fn run(args: &DetectionArgs) -> anyhow::Result<()> {

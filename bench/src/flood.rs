@@ -31,7 +31,7 @@ pub(crate) struct FloodArgs {
     #[arg(long, value_name = "ADDR", value_parser = parse_target)]
     to: SocketAddr,
     /// For how long.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=600))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=86_500))]
     seconds: u64,
     /// How many datagrams at most.
     #[arg(long, default_value_t = 2_000_000_000, value_name = "C", value_parser = clap::value_parser!(u64).range(1..=2_000_000_000))]

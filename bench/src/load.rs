@@ -91,8 +91,21 @@ impl Loader {
 
     /// Sends all of it.
     pub(crate) fn run(&self, to: SocketAddr, load: &Load) -> anyhow::Result<Sent> {
-        let mut process = self.start(to, load)?;
         let limit = LIMIT + Duration::from_secs(load.rate.map_or(0, |rate| load.count / rate.max(1)));
+        Self::finish(self.start(to, load)?, limit)
+    }
+
+    /// Announces every agent in a session of its own, `rate` a second: its name and a host's, and labels that all share.
+    pub(crate) fn announce(&self, to: SocketAddr, agents: u32, rate: u64, labels: &[&str]) -> anyhow::Result<Sent> {
+        let mut command = Command::new(&self.varta);
+        command.args(["bench", "load", "--to", &to.to_string(), "--agents", &agents.to_string(), "--announce"]);
+        command.args(["--count", "1", "--promise", "60s", "--rate", &rate.to_string(), "--key"]).arg(&self.key);
+        command.args(labels.iter().flat_map(|label| ["--label", *label]));
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        Self::finish(Process::spawn(&mut command)?, LIMIT + Duration::from_secs(u64::from(agents) / rate.max(1)))
+    }
+
+    fn finish(mut process: Process, limit: Duration) -> anyhow::Result<Sent> {
         let ended = clock::wait_for(limit, || Ok(process.0.try_wait()?))?;
         match ended {
             Some(status) if status.success() => {}

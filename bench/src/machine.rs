@@ -1,7 +1,7 @@
 //! The two cores, and what the kernel knows of a process: its CPU time, its memory, how often it was woken, what its socket
 //! lost.
 
-use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fs, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail};
 use nix::{
@@ -39,6 +39,14 @@ pub(crate) fn stay_on(core: usize) -> anyhow::Result<()> {
     sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("cannot stay on core {core}"))
 }
 
+/// Lets this thread, and every process that it starts from now on, run on both cores.
+pub(crate) fn stay_on_either(cores: Cores) -> anyhow::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cores.measured)?;
+    set.set(cores.feeding)?;
+    sched_setaffinity(Pid::from_raw(0), &set).context("cannot stay on two cores")
+}
+
 fn read(path: &str) -> anyhow::Result<String> {
     fs::read_to_string(path).with_context(|| path.to_owned())
 }
@@ -62,6 +70,17 @@ pub(crate) fn cpu_ns(pid: u32) -> anyhow::Result<u64> {
         sum += first.context("schedstat: this kernel keeps no CPU times in nanoseconds")?;
     }
     Ok(sum)
+}
+
+/// CPU time of each living thread by name, nanoseconds; threads of one name add up.
+pub(crate) fn cpu_ns_by_thread(pid: u32) -> anyhow::Result<BTreeMap<String, u64>> {
+    let mut times = BTreeMap::new();
+    for (name, stat) in of_threads(pid, "comm")?.into_iter().zip(of_threads(pid, "schedstat")?) {
+        let first = stat.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
+        *times.entry(name.trim().to_owned()).or_insert(0) +=
+            first.context("schedstat: this kernel keeps no CPU times in nanoseconds")?;
+    }
+    Ok(times)
 }
 
 /// How often each thread was switched away from, by name: voluntarily, because it waited, or not.

@@ -14,7 +14,10 @@
 //! | `forged` | the observer's CPU time per forged datagram | [`spine::forged`] |
 //! | `beat` | a sealed beat in its program, over what it cannot do without | [`spine::beat`] |
 //! | `capacity` | the highest rate at which the kernel drops nothing | [`spine::capacity`] |
-//! | `stalls` | from a stall's deadline to its being told | [`spine::stalls`] |
+//! | `stalls` | from a stall's deadline to its being told, while 100,000 agents beat | [`spine::stalls`] |
+//! | `served` | the same while scrapes, pages of slots and reloads are served without a pause | [`spine::served`] |
+//! | `scrape` | CPU time of a scrape with 100,000 series, by thread | [`spine::scrape`] |
+//! | `restore` | from the start of an observer to its first answer, with a million agents on disk | [`spine::restore`] |
 //! | `idle` | how often an observer is woken that has nothing to do | [`spine::idle`] |
 //! | `memory` | resident memory per agent | [`spine::memory`] |
 
@@ -22,14 +25,17 @@
 
 mod agents;
 mod bare;
+mod churn;
 mod clock;
 mod detection;
 mod flood;
+mod follow;
 mod load;
 mod machine;
 #[path = "../embed/src/measure.rs"]
 mod measure;
 mod metrics;
+mod mortals;
 mod process;
 mod receiver;
 mod spine;
@@ -56,6 +62,8 @@ enum Verb {
     Detection(detection::DetectionArgs),
     /// What an attacker sends, bounded in time and count.
     Flood(flood::FloodArgs),
+    /// Memory while one agent opens unit after unit and session after session; fails if it is not flat.
+    Churn(churn::ChurnArgs),
     /// Genuine agents in one process, to stand beside a flood.
     Agents(agents::AgentsArgs),
 }
@@ -66,6 +74,7 @@ fn main() -> ExitCode {
         Verb::Bare(args) => bare::run(&args),
         Verb::Detection(args) => detection::run(&args),
         Verb::Flood(args) => flood::run(&args),
+        Verb::Churn(args) => churn::run(&args),
         Verb::Agents(args) => agents::run(&args),
     };
     match result {

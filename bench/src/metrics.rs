@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+/// Most bytes of a scrape.
+const LIMIT: u64 = 1 << 30;
+
 /// The text of one scrape.
 pub(crate) struct Metrics(String);
 
@@ -14,7 +17,29 @@ impl Metrics {
         let agent: ureq::Agent = config.into();
         let url = format!("http://{http}/metrics");
         let mut answer = agent.get(&url).call().with_context(|| url.clone())?;
-        Ok(Self(answer.body_mut().read_to_string().context(url)?))
+        Ok(Self(answer.body_mut().with_config().limit(LIMIT).read_to_string().context(url)?))
+    }
+
+    /// How many bytes it has.
+    pub(crate) const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// How many series of that name it has.
+    pub(crate) fn series(&self, name: &str) -> u64 {
+        self.samples(name).count() as u64
+    }
+
+    /// The value of a series without labels.
+    pub(crate) fn gauge(&self, name: &str) -> anyhow::Result<f64> {
+        let found = self.samples(name).find(|(labels, _)| labels.is_empty());
+        found.map(|(_, value)| value).with_context(|| format!("the observer has no metric {name}"))
+    }
+
+    /// The value of the one series of that name whose labels hold `label`.
+    pub(crate) fn labelled(&self, name: &str, label: &str) -> anyhow::Result<f64> {
+        let found = self.samples(name).find(|(labels, _)| labels.contains(label));
+        found.map(|(_, value)| value).with_context(|| format!("the observer has no metric {name} with {label}"))
     }
 
     fn samples<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, f64)> {

@@ -38,8 +38,45 @@ pub(crate) struct Receiver {
     _directory: Option<TempDir>,
 }
 
+/// How an observer is set up beside its defaults.
+#[derive(Default)]
+pub(crate) struct Setup {
+    series: bool,
+    roster: Option<String>,
+    every_core: bool,
+    unfiltered: bool,
+    state: Option<PathBuf>,
+}
+
+impl Setup {
+    /// It may run on both cores, as an observer in service does.
+    pub(crate) fn on_every_core(self) -> Self {
+        Self { every_core: true, ..self }
+    }
+
+    /// Its metrics have the series of every agent.
+    pub(crate) fn with_series(self) -> Self {
+        Self { series: true, ..self }
+    }
+
+    /// The text of its roster.
+    pub(crate) fn with_roster(self, text: String) -> Self {
+        Self { roster: Some(text), ..self }
+    }
+
+    /// No kernel filter.
+    pub(crate) fn without_filter(self) -> Self {
+        Self { unfiltered: true, ..self }
+    }
+
+    /// It keeps its state in this directory, which outlives it.
+    pub(crate) fn with_state(self, state: PathBuf) -> Self {
+        Self { state: Some(state), ..self }
+    }
+}
+
 enum Kind {
-    Observer { http: String, log: PathBuf },
+    Observer { http: String, log: PathBuf, roster: PathBuf },
     Bare(RefCell<Pipes>),
 }
 
@@ -77,29 +114,49 @@ pub(crate) fn spawn_on(cores: Cores, command: &mut Command) -> anyhow::Result<Pr
     process
 }
 
+/// Starts a process on both cores while this one stays on its own.
+fn spawn_anywhere(cores: Cores, command: &mut Command) -> anyhow::Result<Process> {
+    machine::stay_on_either(cores)?;
+    let process = Process::spawn(command);
+    machine::stay_on(cores.feeding)?;
+    process
+}
+
 impl Receiver {
     /// An observer as it ships, with a state directory of its own. Only the series of single agents are switched off.
     pub(crate) fn observer(cores: Cores, loader: &Loader) -> anyhow::Result<Self> {
-        Self::observer_with(cores, loader, "auto")
+        Self::observer_with(cores, loader, &Setup::default())
     }
 
-    /// The same, with another kernel filter.
-    pub(crate) fn observer_with(cores: Cores, loader: &Loader, filter: &str) -> anyhow::Result<Self> {
+    /// An observer as it ships but for what `setup` says.
+    pub(crate) fn observer_with(cores: Cores, loader: &Loader, setup: &Setup) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
         let place = |name: &str| directory.path().join(name);
         let quoted = |path: &Path| serde_json::to_string(&path.to_string_lossy());
-        fs::create_dir(place("state"))?;
+        let state = setup.state.clone().unwrap_or_else(|| place("state"));
+        fs::create_dir_all(&state)?;
+        let roster = place("roster.toml");
+        let roster_file = match &setup.roster {
+            Some(text) => {
+                fs::write(&roster, text)?;
+                format!("roster_file = {}\n", quoted(&roster)?)
+            }
+            None => String::new(),
+        };
         let config = format!(
-            "[observer]\nname = \"measured\"\nstate_dir = {}\nkey_file = {}\n\n[[listen]]\nsealed = \"127.0.0.1:0\"\n\
-             kernel_filter = \"{filter}\"\n\n[http]\nlisten = \"127.0.0.1:0\"\n\n[metrics]\nper_agent = \"none\"\n",
-            quoted(&place("state"))?,
+            "[observer]\nname = \"measured\"\nstate_dir = {}\nkey_file = {}\n{roster_file}\n[[listen]]\nsealed = \
+             \"127.0.0.1:0\"\nkernel_filter = \"{}\"\n\n[http]\nlisten = \"127.0.0.1:0\"\n\n[metrics]\nper_agent = \"{}\"\n",
+            quoted(&state)?,
             quoted(&loader.key)?,
+            if setup.unfiltered { "off" } else { "auto" },
+            if setup.series { "all" } else { "none" },
         );
         fs::write(place("observer.toml"), config)?;
         let mut command = Command::new(&loader.varta);
         command.arg("watch").arg("--config").arg(place("observer.toml"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(place("log"))?);
-        let mut process = spawn_on(cores, &mut command)?;
+        let mut process =
+            if setup.every_core { spawn_anywhere(cores, &mut command)? } else { spawn_on(cores, &mut command)? };
         let log = place("log");
         let ready = clock::wait_for(READY, || {
             let text = fs::read_to_string(&log)?;
@@ -114,7 +171,7 @@ impl Receiver {
         })?;
         let (address, http) = ready.context("varta watch does not say where it receives and serves")?;
         let address = address.parse().with_context(|| format!("varta watch receives on {address:?}"))?;
-        Ok(Self { kind: Kind::Observer { http, log }, address, process, _directory: Some(directory) })
+        Ok(Self { kind: Kind::Observer { http, log, roster }, address, process, _directory: Some(directory) })
     }
 
     /// The bare loop.
@@ -149,6 +206,29 @@ impl Receiver {
             Kind::Observer { http, .. } => Ok(http),
             Kind::Bare(_) => bail!("the bare loop serves no HTTP"),
         }
+    }
+
+    /// An observer's log.
+    pub(crate) fn log(&self) -> anyhow::Result<&Path> {
+        match &self.kind {
+            Kind::Observer { log, .. } => Ok(log),
+            Kind::Bare(_) => bail!("the bare loop keeps no log"),
+        }
+    }
+
+    /// An observer's roster file.
+    pub(crate) fn roster(&self) -> anyhow::Result<&Path> {
+        match &self.kind {
+            Kind::Observer { roster, .. } => Ok(roster),
+            Kind::Bare(_) => bail!("the bare loop has no roster"),
+        }
+    }
+
+    /// Ends it at once, without a word.
+    pub(crate) fn kill(mut self) -> anyhow::Result<()> {
+        self.process.0.kill()?;
+        self.process.0.wait()?;
+        Ok(())
     }
 
     /// An observer's metrics.

@@ -9,6 +9,9 @@ mod line;
 pub(crate) mod memory;
 pub(crate) mod rate;
 mod report;
+pub(crate) mod restore;
+pub(crate) mod scrape;
+pub(crate) mod served;
 pub(crate) mod stalls;
 
 use std::{
@@ -54,6 +57,12 @@ enum Figure {
     Capacity,
     /// From a stall's deadline to its being told.
     Stalls,
+    /// The same while everything is served.
+    Served,
+    /// CPU time of a scrape.
+    Scrape,
+    /// Time to restore a million agents.
+    Restore,
     /// Wake-ups with nothing to do.
     Idle,
     /// Resident memory per agent.
@@ -68,10 +77,7 @@ pub(crate) struct Bench {
 
 pub(crate) fn run(args: &SpineArgs) -> anyhow::Result<()> {
     let cores = Cores::choose()?;
-    let varta = match &args.varta {
-        Some(varta) => varta.clone(),
-        None => built()?,
-    };
+    let varta = program(args.varta.as_ref())?;
     let used_by_others = machine::used_by_others(cores, Duration::from_millis(500))?;
     let directory = tempfile::tempdir()?;
     let key = observer_key(directory.path())?;
@@ -96,7 +102,16 @@ pub(crate) fn run(args: &SpineArgs) -> anyhow::Result<()> {
         report.capacity = Some(capacity::take(&bench)?);
     }
     if wanted(Figure::Stalls) {
-        report.stalls = Some(stalls::take(&bench)?);
+        report.stalls.extend(stalls::take(&bench)?);
+    }
+    if wanted(Figure::Served) {
+        report.stalls.extend(stalls::take_served(&bench)?);
+    }
+    if wanted(Figure::Scrape) {
+        report.scrapes = scrape::take(&bench)?;
+    }
+    if wanted(Figure::Restore) {
+        report.restore = Some(restore::take(&bench)?);
     }
     if wanted(Figure::Idle) {
         report.idle = Some(idle::take(&bench)?);
@@ -106,6 +121,11 @@ pub(crate) fn run(args: &SpineArgs) -> anyhow::Result<()> {
     }
     report.seconds = (clock::boottime() - began).as_secs();
     report.write(&mut std::io::stdout().lock())
+}
+
+/// The program to measure: the one named, or the one built beside this.
+pub(crate) fn program(named: Option<&PathBuf>) -> anyhow::Result<PathBuf> {
+    named.cloned().map_or_else(built, Ok)
 }
 
 /// Builds `varta` beside this program, with the same profile.

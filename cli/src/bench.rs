@@ -18,6 +18,9 @@ use varta_keys::ObserverKeyFile;
 
 use crate::{clock, duration};
 
+/// Most announces a second: what is new is to be told without loss.
+const ANNOUNCE_RATE: u64 = 50_000;
+
 /// Put load on an observer.
 #[derive(Args)]
 pub(crate) struct BenchArgs {
@@ -48,12 +51,18 @@ struct LoadArgs {
     /// Datagrams a second in all, or max.
     #[arg(long, default_value = "max", value_name = "R", value_parser = parse_rate)]
     rate: Rate,
-    /// How many datagrams in all, goodbyes apart.
+    /// How many datagrams in all, announces and goodbyes apart.
     #[arg(long, default_value_t = 100_000, value_name = "C", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     count: u64,
     /// What each beat promises.
     #[arg(long, default_value = "10s", value_name = "TIME", value_parser = duration::parse)]
     promise: Duration,
+    /// Announce every agent before the beats: its name, a host's, and the labels. At most 50,000 a second.
+    #[arg(long, conflicts_with = "garbage")]
+    announce: bool,
+    /// A label that all announce; may be repeated.
+    #[arg(long = "label", requires = "announce", value_name = "KEY=VALUE", value_parser = parse_label)]
+    labels: Vec<(String, String)>,
     /// End with a goodbye of every agent, so that nobody stalls afterwards.
     #[arg(long = "final", conflicts_with = "garbage")]
     goodbye: bool,
@@ -104,6 +113,14 @@ fn parse_rate(text: &str) -> Result<Rate, String> {
     }
 }
 
+fn parse_label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE, as in site=zrh")?;
+    if matches!(key, "agent" | "unit" | "host") {
+        return Err(format!("{key} is no label: every agent says its own"));
+    }
+    Ok((key.to_owned(), value.to_owned()))
+}
+
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     let Verb::Load(args) = &args.verb;
     let key = ObserverKeyFile::load(&args.key)?;
@@ -111,6 +128,15 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     let mut sender = Sender::new(&key, args.agents, args.promise, content);
     let mut load = Load::open(args.to)?;
     let began = clock::boottime();
+    let announces = if args.announce {
+        let rate = match args.rate {
+            Rate::Max => ANNOUNCE_RATE,
+            Rate::PerSecond(rate) => rate.min(ANNOUNCE_RATE),
+        };
+        load.announces(&mut sender, &args.labels, rate)?
+    } else {
+        0
+    };
     let sending = match args.rate {
         Rate::Max => load.at_most(&mut sender, args.count)?,
         Rate::PerSecond(rate) => load.paced(&mut sender, args.count, rate)?,
@@ -121,6 +147,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
         "to": args.to.to_string(),
         "agents": args.agents,
         "sent": args.count,
+        "announces": announces,
         "goodbyes": goodbyes,
         "refused_by_kernel": load.refused(),
         "sending_seconds": sending.as_secs_f64(),

@@ -92,6 +92,18 @@ impl Stage {
         let opened = open::open(&secret, &mut bytes)?;
         Ok((header, Message::parse(&header, opened)?.body))
     }
+
+    /// The pairs of an announce, none of a beat.
+    fn metadata(&self, datagram: &[u8]) -> (Vec<(String, String)>, Header) {
+        let key = ObserverKeyFile::load(&self.key_file()).expect("its own key");
+        let header = Header::parse(datagram).expect("a header");
+        let secret = AudienceKey::new(&key.secret).agent(header.agent, header.generation);
+        let mut bytes = datagram.to_vec();
+        let opened = open::open(&secret, &mut bytes).expect("its tag is right");
+        let message = Message::parse(&header, opened).expect("legal");
+        let pairs = message.metadata.into_iter().flat_map(|metadata| metadata.iter());
+        (pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(), header)
+    }
 }
 
 fn varta() -> Command {
@@ -181,6 +193,29 @@ fn every_agent_says_goodbye() {
 }
 
 #[test]
+fn every_agent_is_announced_with_its_name_and_the_labels() {
+    let stage = Stage::new();
+    let args = ["--agents", "40", "--count", "60", "--announce", "--label", "site=zrh", "--label", "ad=1"];
+    let Received { line, datagrams } = stage.load(&args);
+    assert_eq!((line["sent"].as_u64(), line["announces"].as_u64()), (Some(60), Some(40)));
+    assert_eq!(datagrams.len(), 100);
+    for (number, datagram) in datagrams.iter().enumerate() {
+        let (metadata, header) = stage.metadata(datagram);
+        assert_eq!((header.agent, header.counter), (agent(number as u32 % 40), number as u64 / 40), "in turn");
+        let name = format!("bench-{number:07}");
+        let host = format!("{name}.example");
+        let announced = [("ad", "1"), ("agent", &name), ("host", &host), ("site", "zrh")];
+        let announced = announced.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(metadata, if number < 40 { announced.to_vec() } else { vec![] });
+    }
+    for label in ["site", "agent=other", "=empty"] {
+        let to = stage.socket.local_addr().expect("bound").to_string();
+        let output = run(&to, &stage.key_file(), &["--announce", "--label", label]);
+        assert!(!output.status.success(), "{label}");
+    }
+}
+
+#[test]
 fn each_kind_of_garbage_is_refused_where_it_should_be() {
     let stage = Stage::new();
     let load = |kind: &[&str]| {
@@ -213,7 +248,8 @@ fn what_nobody_receives_is_said() {
     let stage = Stage::new();
     let to = stage.socket.local_addr().expect("bound").to_string();
     let key = stage.key_file();
-    drop(stage.socket);
+    // It keeps the port from others, and receives from nobody but one who never sends.
+    stage.socket.connect("127.0.0.1:9").expect("no packet is sent for this");
     let output = run(&to, &key, &["--count", "320"]);
     let line: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!((output.status.code(), line["sent"].as_u64()), (Some(0), Some(320)));

@@ -2,13 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 #![expect(unsafe_code, reason = "fork and _exit are unsafe to call; a child here only beats and ends")]
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    cell::Cell,
-    collections::HashSet,
-    io,
-    sync::atomic::Ordering,
-};
+use std::{collections::HashSet, io, sync::atomic::Ordering};
 
 use nix::{
     sys::wait::{WaitStatus, waitpid},
@@ -20,36 +14,14 @@ use varta_client::{
 };
 use varta_vlp::{UnitId, key::Name, sealed::Flags};
 
+#[path = "sealed/counting.rs"]
+mod counting;
 #[expect(dead_code, reason = "these tests do not ask for silence by the clock")]
 #[path = "sealed/receiver.rs"]
 mod receiver;
 
+use counting::CALLS;
 use receiver::{Host, Receiver, key};
-
-thread_local! {
-    static CALLS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: every call is passed on to the system's allocator unchanged; counting touches a thread-local cell that needs
-// no allocation itself.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        CALLS.set(CALLS.get() + 1);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        CALLS.set(CALLS.get() + 1);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Runs `body` in a forked child, which ends with status 0 if it holds and if nothing was allocated.
 fn in_child(body: impl FnOnce() -> bool) -> Pid {

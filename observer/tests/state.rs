@@ -2,24 +2,23 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "state_world/kept.rs"]
+mod kept;
+
 use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, symlink},
     path::Path,
 };
 
-use varta_core::{
-    Core, Limits, MonoNs, Now, Phase, SECOND, Saved, SavedAgent, SavedSlot, Settings, SlotKey, Start, WallNs,
-};
-use varta_vlp::{AgentId, Generation, Status, UnitId, crc::crc32c};
+use varta_core::{Core, Limits, MonoNs, Now, SECOND, Saved, SavedAgent, SavedSlot, Settings, SlotKey, Start, WallNs};
+use varta_vlp::{AgentId, Generation, UnitId, crc::crc32c};
 use varta_watch::state::{Boot, Level, Loaded, State, StateError};
+
+use self::kept::at;
 
 fn boot() -> Boot {
     Boot::new("1f0e3dad-9990-4b1a-8d0e-0123456789ab", "")
-}
-
-fn at(second: u64) -> Now {
-    Now { mono: MonoNs(second * SECOND), wall: WallNs((1_800_000_000 + second) * SECOND) }
 }
 
 fn directory() -> tempfile::TempDir {
@@ -31,34 +30,10 @@ fn directory() -> tempfile::TempDir {
 fn records(slots: u32) -> impl Iterator<Item = Saved> {
     (0..slots).flat_map(|number| {
         let agent = AgentId(u64::from(number));
-        let kept = SavedAgent { agent, floor: Generation(2), floor_since: 9, barrier: WallNs(3) };
-        let slot = SavedSlot {
-            key: SlotKey { agent, unit: UnitId(7), pid: number },
-            generation: Generation(2),
-            session: 1,
-            window: (40, 0xFF),
-            previous: Some((1, 2, 3)),
-            last_counter: None,
-            boot: 4,
-            timestamp: 5,
-            sent_at: WallNs(6),
-            offset: Some(-7),
-            arrival: MonoNs(8),
-            heard: MonoNs(8),
-            deadline: MonoNs(2000 * SECOND),
-            contested_until: None,
-            beats: 10,
-            next_due_ms: 1000,
-            payload: 11,
-            restarts: 0,
-            stalls: 0,
-            status: Status::Ok,
-            phase: Phase::Live,
-            hold: false,
-            terminal: false,
-            announce: None,
-        };
-        [Saved::Agent(kept), Saved::Slot(Box::new(slot))]
+        let record = SavedAgent { agent, floor: Generation(2), floor_since: 9, barrier: WallNs(3) };
+        let key = SlotKey { agent, unit: UnitId(7), pid: number };
+        let slot = SavedSlot { generation: Generation(2), ..kept::slot(key) };
+        [Saved::Agent(record), Saved::Slot(Box::new(slot))]
     })
 }
 

@@ -1,12 +1,15 @@
 //! How long a large fleet takes to be read back and to be written out at a stop.
 
+#[path = "state_world/kept.rs"]
+mod kept;
+
 use std::time::Instant;
 
-use varta_core::{
-    Core, Limits, MonoNs, Now, Phase, SECOND, Saved, SavedAgent, SavedSlot, Settings, SlotKey, Start, WallNs,
-};
-use varta_vlp::{AgentId, Generation, Status, UnitId};
+use varta_core::{Core, Limits, Saved, SavedAgent, SavedSlot, Settings, SlotKey, Start, WallNs};
+use varta_vlp::{AgentId, Generation, UnitId};
 use varta_watch::state::{Boot, State};
+
+use self::kept::at;
 
 const AGENTS: u32 = 1_000_000;
 
@@ -20,37 +23,16 @@ fn fleet() -> Core {
     for number in 0..AGENTS {
         // Ids are hashes: spread, and in no order.
         let agent = AgentId(u64::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let kept = SavedAgent { agent, floor: Generation(1), floor_since: 9, barrier: WallNs(0) };
-        core.restore(Saved::Agent(kept), true);
+        let record = SavedAgent { agent, floor: Generation(1), floor_since: 9, barrier: WallNs(0) };
+        core.restore(Saved::Agent(record), true);
         let slot = SavedSlot {
-            key: SlotKey { agent, unit: UnitId(number | 1), pid: 4000 },
-            generation: Generation(1),
-            session: 1,
             window: (40, u128::MAX),
-            previous: Some((1, 2, 3)),
-            last_counter: None,
-            boot: 4,
-            timestamp: 5,
-            sent_at: WallNs(6),
-            offset: Some(-7),
-            arrival: MonoNs(8),
-            heard: MonoNs(8),
-            deadline: MonoNs(2000 * SECOND),
-            contested_until: None,
-            beats: 10,
-            next_due_ms: 1000,
-            payload: 11,
-            restarts: 0,
-            stalls: 0,
-            status: Status::Ok,
-            phase: Phase::Live,
-            hold: false,
-            terminal: false,
             announce: Some(format!("\x05agent\x0Aweb-{number:06}\x04unit\x03app").into_bytes().into()),
+            ..kept::slot(SlotKey { agent, unit: UnitId(number | 1), pid: 4000 })
         };
         core.restore(Saved::Slot(Box::new(slot)), true);
     }
-    core.start(Now::default(), Start::First, 0);
+    core.start(at(0), Start::First, 0);
     core
 }
 
@@ -60,21 +42,21 @@ fn fleet() -> Core {
 fn a_million_agents_are_restored() {
     let place = tempfile::tempdir().unwrap();
     let directory = place.path().join("state");
-    let (mut state, _) = State::open(&directory, Now::default(), Boot::UNKNOWN).unwrap();
-    state.begin(Now::default(), WallNs(0)).unwrap();
+    let (mut state, _) = State::open(&directory, at(0), Boot::UNKNOWN).unwrap();
+    state.begin(at(0), WallNs(0)).unwrap();
     let core = fleet();
     let begun = Instant::now();
-    state.close(&core, Now::default()).unwrap();
+    state.close(&core, at(0)).unwrap();
     let closed = begun.elapsed();
     drop(core);
 
     let size = std::fs::metadata(directory.join("slots")).unwrap().len();
     let begun = Instant::now();
-    let (state, loaded) = State::open(&directory, Now::default(), Boot::UNKNOWN).unwrap();
+    let (state, loaded) = State::open(&directory, at(0), Boot::UNKNOWN).unwrap();
     let read = begun.elapsed();
     let mut core = empty();
     loaded.records.for_each(|saved| core.restore(saved, loaded.same_boot));
-    core.start(Now::default(), loaded.how, loaded.blind_run);
+    core.start(at(0), loaded.how, loaded.blind_run);
     let restored = begun.elapsed();
     assert_eq!(core.sizes(), (AGENTS as usize, AGENTS as usize));
     assert!(matches!(loaded.how, Start::Clean { .. }));

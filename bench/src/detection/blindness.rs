@@ -10,7 +10,7 @@ use super::{
 };
 
 /// What comes before the first stall.
-const LEAD: Ns = 60 * SECOND;
+const LEAD: Ns = 120 * SECOND;
 /// How long a death may take to be told before it counts as never told.
 const LIMIT: Ns = 120 * SECOND;
 
@@ -18,7 +18,7 @@ const LIMIT: Ns = 120 * SECOND;
 #[derive(Clone, Copy, serde::Serialize)]
 pub(super) struct Blindness {
     pub(super) injections: u32,
-    /// Stalls told.
+    /// Stalls told, by an observer that hears this sender alone and by one that hears others too.
     pub(super) told: usize,
     /// Those of them that an observer with the same beats that was never held up did not tell.
     pub(super) wrong: usize,
@@ -35,7 +35,12 @@ pub(super) fn take(world: &World, seed: u64, injections: u32) -> anyhow::Result<
     let end = stalls.end() + LEAD;
     let trace = Trace::new(world, seed, end, vec![]);
     let seeing = subject::run(world, &trace, &Stalls::default(), end)?.stalls;
-    let told = subject::run(world, &trace, &stalls, end)?.stalls;
+    let (mut told, mut accused) = (0, 0);
+    for busy in [false, true] {
+        let found = subject::run(world, &trace, &stalls.clone().busy(busy), end)?.stalls;
+        told += found.len();
+        accused += wrong(&found, &seeing, &stalls).len();
+    }
     let (mut untold, mut longest) = (0, 0);
     for number in 0..injections {
         match death(world, seed, number)? {
@@ -43,14 +48,7 @@ pub(super) fn take(world: &World, seed: u64, injections: u32) -> anyhow::Result<
             None => untold += 1,
         }
     }
-    Ok(Blindness {
-        injections,
-        told: told.len(),
-        wrong: wrong(&told, &seeing, &stalls).len(),
-        deaths: injections,
-        untold,
-        longest_s: seconds(longest),
-    })
+    Ok(Blindness { injections, told, wrong: accused, deaths: injections, untold, longest_s: seconds(longest) })
 }
 
 /// Stalls told in a silence in which one that saw all the time told none: the silence was not so long, or was not one.
@@ -70,7 +68,7 @@ fn death(world: &World, seed: u64, number: u32) -> anyhow::Result<Option<Ns>> {
     let to = from + stall_length(&mut random);
     let at = random.between(from as f64, to as f64) as Ns;
     let trace = Trace::new(world, random.next(), to, vec![]).until(at);
-    let run = subject::run(world, &trace, &Stalls::one(from, to), to + LIMIT)?;
+    let run = subject::run(world, &trace, &Stalls::one(from, to).busy(number.is_multiple_of(2)), to + LIMIT)?;
     Ok(run.stalls.last().filter(|_| run.stalled).map(|(told, _)| (told - to).max(0)))
 }
 

@@ -8,14 +8,17 @@ use varta_core::{
 use super::{
     Ns,
     subject::{self, Sender, now, origin},
-    trace::Beat,
+    trace::{Beat, Span},
     units::{MILLI, SECOND},
 };
 
 /// Seconds in which all beat before and after.
 const SEEN: u32 = 20;
-/// Seconds in which the observer does not look.
-const AWAY: u32 = 10;
+/// When the observer stops to look, and when it looks again: not a whole number of promises later, so that beats come at
+/// other places between two looks than before.
+const AWAY: Span = ((1 + SEEN as Ns) * SECOND, (1 + SEEN as Ns) * SECOND + 10_400 * MILLI);
+/// Of so many agents one loses its first beat afterwards, which by itself is no mistake.
+const LOSSES: usize = 100;
 
 /// What keeps the observer from looking.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,9 +33,9 @@ impl Absence {
 
     pub(super) const fn name(self) -> &'static str {
         match self {
-            Self::HeldUp => "a loop held up for 10 s",
-            Self::CleanRestart => "a restart of 10 s",
-            Self::Crash => "a crash and 10 s until the next start",
+            Self::HeldUp => "a loop held up for 10.4 s",
+            Self::CleanRestart => "a restart of 10.4 s",
+            Self::Crash => "a crash and 10.4 s to the next start",
         }
     }
 }
@@ -51,26 +54,30 @@ pub(super) struct Told {
 
 pub(super) fn take(agents: u32, absence: Absence) -> anyhow::Result<Told> {
     let mut fleet = Fleet::new(agents)?;
-    for _ in 0..SEEN {
-        fleet.second(true)?;
+    let (from, to) = AWAY;
+    while fleet.at < from {
+        fleet.second(|_, _| true)?;
     }
     fleet.told = Told { agents, events: 0, pages: 0, up: 0 };
-    let stopped = fleet.at;
     let (saved, barrier) = (fleet.saved(), fleet.core.barrier());
     let horizon = fleet.core.newest_sent().after(2 * SECOND_NS);
-    for _ in 0..AWAY {
-        fleet.second(false)?;
+    while fleet.at + SECOND <= to {
+        fleet.second(|_, _| false)?;
     }
-    let away = u64::from(AWAY) * SECOND_NS;
-    let stopped = subject::mono(stopped);
+    let away = to.abs_diff(from);
+    let stopped = subject::mono(from);
     match absence {
-        Absence::HeldUp => fleet.core.handle_gap(stopped, now(fleet.at)),
-        Absence::CleanRestart => fleet.restart(saved, Start::Clean { stopped, away, barrier })?,
-        Absence::Crash => fleet.restart(saved, Start::Crash { horizon, away })?,
+        Absence::HeldUp => fleet.core.handle_gap(stopped, now(to)),
+        Absence::CleanRestart => fleet.core = begin(saved, to, Start::Clean { stopped, away, barrier })?,
+        Absence::Crash => fleet.core = begin(saved, to, Start::Crash { horizon, away })?,
     }
     fleet.collect();
+    // The second in which it looks again, and the next.
+    for _ in 0..2 {
+        fleet.second(|place, at| at > to && (place % LOSSES != LOSSES / 2 || at > to + SECOND))?;
+    }
     for _ in 0..SEEN {
-        fleet.second(true)?;
+        fleet.second(|_, _| true)?;
     }
     ensure!(fleet.core.counters().changes_lost == 0, "changes were lost");
     let up = fleet.core.verdict_counts().get(Verdict::Up as usize).copied().unwrap_or_default();
@@ -103,14 +110,14 @@ impl Fleet {
         Ok(Self { core: begin(Vec::new(), 0, Start::First)?, senders, at: SECOND, told })
     }
 
-    /// A second of beats, heard or not.
-    fn second(&mut self, heard: bool) -> anyhow::Result<()> {
+    /// A second of beats; `heard` says of an agent and an arrival whether the observer hears it.
+    fn second(&mut self, heard: impl Fn(usize, Ns) -> bool) -> anyhow::Result<()> {
         let step = SECOND / self.senders.len().max(1) as Ns;
         for (place, sender) in self.senders.iter_mut().enumerate() {
             let sent = self.at + step * place as Ns;
             let arrives = sent + MILLI;
             let beat = Beat { number: 0, sent, lag: 0, arrives };
-            if !heard {
+            if !heard(place, arrives) {
                 sender.skip(&beat);
                 continue;
             }
@@ -121,11 +128,6 @@ impl Fleet {
         }
         self.at += SECOND;
         self.collect();
-        Ok(())
-    }
-
-    fn restart(&mut self, saved: Vec<Saved>, how: Start) -> anyhow::Result<()> {
-        self.core = begin(saved, self.at, how)?;
         Ok(())
     }
 
@@ -156,15 +158,15 @@ mod tests {
     #[test]
     fn an_absence_is_one_event_and_nobody_is_accused_for_it() {
         for absence in Absence::ALL {
-            let told = take(50, absence).unwrap();
-            assert_eq!(told, Told { agents: 50, events: 1, pages: 0, up: 50 }, "{}", absence.name());
+            let told = take(500, absence).unwrap();
+            assert_eq!(told, Told { agents: 500, events: 1, pages: 0, up: 500 }, "{}", absence.name());
         }
     }
 
     #[test]
     fn what_is_silent_without_an_absence_is_a_page_each() {
         let mut fleet = Fleet::new(50).unwrap();
-        fleet.second(true).unwrap();
+        fleet.second(|_, _| true).unwrap();
         fleet.at += 10 * SECOND;
         fleet.core.handle_timeout(now(fleet.at));
         fleet.collect();

@@ -31,6 +31,7 @@ impl Goal {
 
 pub(super) fn goals(outcomes: &Outcomes) -> Vec<Goal> {
     let mut goals: Vec<Goal> = outcomes.worlds.iter().flat_map(of_world).collect();
+    goals.extend(of_blindness("slow", &outcomes.slow, outcomes.slow_longest_s));
     for (absence, told) in Absence::ALL.iter().zip(&outcomes.absences) {
         let how = format!("{} with {} agents", absence.name(), told.agents);
         let from = format!("{} of {} agents up in the end", told.up, told.agents);
@@ -51,19 +52,23 @@ fn of_world(outcome: &WorldOutcome) -> Vec<Goal> {
         let what = format!("{name}: T_D on the first beat after an outage of 60 s, over that before");
         goals.push(Goal::at_most(what, ours.ratio, AFTER_OUTAGE, from));
     }
-    let Blindness { injections, told, wrong, deaths, untold, longest_s } = outcome.blindness;
-    let from = format!("{injections} stalls of the observer, {told} stalls told, {wrong} of them not owed to the path");
-    goals.push(Goal::at_most(format!("{name}: false stalls for stalls of the observer"), wrong as f64, 0.0, from));
     let limit = outcome.lines.first().map_or(f64::NAN, |line| line.score.longest_s);
+    goals.extend(of_blindness(name, &outcome.blindness, limit));
+    goals
+}
+
+/// `limit` is the longest detection time of an observer that sees all the time, seconds.
+fn of_blindness(name: &str, blindness: &Blindness, limit: f64) -> [Goal; 2] {
+    let Blindness { injections, told, wrong, deaths, untold, longest_s } = *blindness;
+    let from = format!("{injections} stalls of the observer, {told} stalls told, {wrong} of them not owed to the path");
+    let false_stalls =
+        Goal::at_most(format!("{name}: false stalls for stalls of the observer"), wrong as f64, 0.0, from);
     let measured = if untold > 0 { f64::INFINITY } else { longest_s };
     let from = format!("the longest of {deaths} deaths, {untold} never told; T_D at most {limit:.4} s without");
-    goals.push(Goal::at_most(
-        format!("{name}: a death within a stall of the observer, s after it"),
-        measured,
-        limit,
-        from,
-    ));
-    goals
+    [
+        false_stalls,
+        Goal::at_most(format!("{name}: a death within a stall of the observer, s after it"), measured, limit, from),
+    ]
 }
 
 /// The subject's mistakes over the oracle's at the same mean detection time. Nobody's mistakes are as many as nobody's.

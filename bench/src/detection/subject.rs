@@ -80,18 +80,19 @@ impl Observer<'_> {
     /// When the loop turns next, if nothing arrives before `arrival`, and when it should have.
     fn next_turn(&self, arrival: Ns) -> (Ns, Ns) {
         let wake = trace_time(self.core.poll_timeout()).max(self.last);
-        let due = wake.min(arrival);
+        let due = wake.min(arrival).min(self.stalls.turn_before(self.last).unwrap_or(Ns::MAX));
         (if due == Ns::MAX { due } else { self.stalls.served(due) }, wake)
     }
 
     /// Begins the turn at `at` that was due at `wake`, with the first datagram in the queue there since `arrival`.
     fn begin_turn(&mut self, at: Ns, wake: Ns, arrival: Ns) {
+        let arrival = self.stalls.company(at).unwrap_or(arrival).min(arrival);
         let slept = std::mem::replace(&mut self.last, at);
         if at - wake.max(slept) > GAP {
             self.core.handle_gap(mono(slept), now(at));
         }
         self.core.begin_turn(false);
-        if at - arrival.max(slept) > GAP {
+        if at.saturating_sub(arrival.max(slept)) > GAP {
             self.core.handle_gap(mono(slept), now(at));
         }
     }

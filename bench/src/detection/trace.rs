@@ -109,7 +109,12 @@ impl Sender {
 
 /// When the observer's loop was held up.
 #[derive(Clone, Default)]
-pub(super) struct Stalls(Vec<Span>);
+pub(super) struct Stalls {
+    spans: Vec<Span>,
+    /// Whether the loop hears others too: then it turns up to the moment in which it is held up, and finds a datagram in
+    /// its queue that came in just then. Else it may sleep into a stall, and not notice it.
+    busy: bool,
+}
 
 impl Stalls {
     /// `count` of 0.1 to 30 s, each length as frequent as twice that length, with 30 to 60 s of sight between two.
@@ -122,21 +127,37 @@ impl Stalls {
             at = to;
             (from, to)
         });
-        Self(stalls.collect())
+        Self { spans: stalls.collect(), busy: false }
     }
 
     pub(super) fn one(from: Ns, to: Ns) -> Self {
-        Self(vec![(from, to)])
+        Self { spans: vec![(from, to)], busy: false }
+    }
+
+    pub(super) fn busy(self, busy: bool) -> Self {
+        Self { busy, ..self }
+    }
+
+    /// The last turn before the loop is held up, if it is to have one after `last`.
+    pub(super) fn turn_before(&self, last: Ns) -> Option<Ns> {
+        let place = self.spans.partition_point(|(from, _)| *from - 1 <= last);
+        self.spans.get(place).filter(|_| self.busy).map(|(from, _)| from - 1)
+    }
+
+    /// When the first datagram came in that is found in the queue at `at`, the end of a stall, if others are heard too.
+    pub(super) fn company(&self, at: Ns) -> Option<Ns> {
+        let place = self.spans.partition_point(|(_, to)| *to < at);
+        self.spans.get(place).filter(|(_, to)| self.busy && *to == at).map(|(from, _)| *from)
     }
 
     pub(super) fn end(&self) -> Ns {
-        self.0.last().map_or(0, |(_, to)| *to)
+        self.spans.last().map_or(0, |(_, to)| *to)
     }
 
     /// When the loop does what it should do at `at`.
     pub(super) fn served(&self, at: Ns) -> Ns {
-        let place = self.0.partition_point(|(_, to)| *to <= at);
-        match self.0.get(place) {
+        let place = self.spans.partition_point(|(_, to)| *to <= at);
+        match self.spans.get(place) {
             Some((from, to)) if *from <= at => *to,
             _ => at,
         }
@@ -188,12 +209,14 @@ mod tests {
 
     #[test]
     fn what_falls_into_a_stall_is_served_at_its_end() {
-        let stalls = Stalls(vec![(10, 20), (30, 31)]);
+        let stalls = Stalls { spans: vec![(10, 20), (30, 31)], busy: true };
         assert_eq!([9, 10, 19, 20, 29, 30, 31].map(|at| stalls.served(at)), [9, 20, 20, 20, 29, 31, 31]);
+        assert_eq!([0, 9, 15, 29, 40].map(|last| stalls.turn_before(last)), [Some(9), Some(29), Some(29), None, None]);
+        assert_eq!([20, 25, 31].map(|at| stalls.company(at)), [Some(10), None, Some(30)]);
         let injected = Stalls::injected(1000, 1, SECOND);
-        assert!(injected.0.windows(2).all(|pair| pair[1].0 - pair[0].1 >= 30 * SECOND));
+        assert!(injected.spans.windows(2).all(|pair| pair[1].0 - pair[0].1 >= 30 * SECOND));
         let length = |(from, to): &Span| to - from;
-        assert!(injected.0.iter().map(length).all(|ns| (100 * MILLI..=30 * SECOND).contains(&ns)));
-        assert!(injected.0.iter().map(length).filter(|ns| *ns < SECOND).count() > 300);
+        assert!(injected.spans.iter().map(length).all(|ns| (100 * MILLI..=30 * SECOND).contains(&ns)));
+        assert!(injected.spans.iter().map(length).filter(|ns| *ns < SECOND).count() > 300);
     }
 }

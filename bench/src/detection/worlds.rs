@@ -81,6 +81,17 @@ pub(super) const WORLDS: [World; 4] = [
     },
 ];
 
+/// A slow sender on a lossy path, heard by an observer that is held up: not one of the four worlds, but the one in which a
+/// beat that had to wait through a stall of the observer is missed most.
+pub(super) const SLOW: World = World {
+    name: "slow",
+    what: "a beat each 10 s, 1 % lost, each by itself; delay Exp(20 ms)",
+    every: 10 * SECOND,
+    loss: Loss::Independent(0.01),
+    delay: Delay::Exponential(20 * MILLI),
+    stalls: None,
+};
+
 impl World {
     /// What each beat promises, milliseconds.
     pub(super) fn promise_ms(&self) -> u32 {

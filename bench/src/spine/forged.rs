@@ -13,7 +13,7 @@ use crate::{
     bare::Work,
     clock,
     load::{Garbage, Load},
-    receiver::Receiver,
+    receiver::{Receiver, Setup},
 };
 
 const AGENTS: u32 = 1000;
@@ -42,7 +42,7 @@ fn rounds(bench: &Bench, observer: &Receiver, limit: &Receiver, kind: Garbage) -
 }
 
 pub(crate) fn take(bench: &Bench) -> anyhow::Result<Vec<Line>> {
-    let observer = Receiver::observer_with(bench.cores, &bench.loader, "off")?;
+    let observer = Receiver::observer_with(bench.cores, &bench.loader, &Setup::default().without_filter())?;
     let filtering = Receiver::observer(bench.cores, &bench.loader)?;
     let receive = Receiver::bare(bench.cores, &bench.loader, AGENTS, Work::Receive)?;
     let open = Receiver::bare(bench.cores, &bench.loader, AGENTS, Work::Open)?;

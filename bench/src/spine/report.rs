@@ -9,7 +9,9 @@ use super::{
     idle::Idle,
     line::Line,
     memory::{self, Growth},
-    stalls::{self, Lateness, Stalls},
+    restore::{self, Restore},
+    scrape::Scrape,
+    stalls::{self, Lateness},
 };
 
 /// From this share on, the machine's other work is in the figures.
@@ -23,7 +25,9 @@ pub(super) struct Report {
     /// Figures beside their limits.
     pub(super) lines: Vec<Line>,
     pub(super) capacity: Option<Vec<Capacity>>,
-    pub(super) stalls: Option<Stalls>,
+    pub(super) stalls: Vec<Lateness>,
+    pub(super) scrapes: Vec<Scrape>,
+    pub(super) restore: Option<Restore>,
     pub(super) idle: Option<Idle>,
     pub(super) memory: Option<Growth>,
     /// How long all of it took.
@@ -70,12 +74,9 @@ impl Report {
     fn rows(&self) -> Vec<Row> {
         let mut rows: Vec<Row> = self.lines.iter().map(line_row).collect();
         rows.extend(self.capacity.iter().flatten().map(capacity_row));
-        if let Some(stalls) = &self.stalls {
-            let one_by_one = &stalls.one_after_another;
-            let row = stalls_row("one after another", one_by_one);
-            rows.push(row.at_most(one_by_one.judged_p99_at_most_ms, stalls::TARGET_MS, " ms"));
-            rows.push(stalls_row("all at once", &stalls.all_at_once));
-        }
+        rows.extend(self.stalls.iter().map(stalls_row));
+        rows.extend(self.scrapes.iter().map(scrape_row));
+        rows.extend(self.restore.iter().flat_map(restore_rows));
         rows.extend(self.idle.iter().map(idle_row));
         if let Some(growth) = &self.memory {
             let row = |what: &str, per_agent: &memory::PerAgent| {
@@ -86,6 +87,9 @@ impl Report {
             rows.push(target(row("one session", &growth.one_session), &growth.one_session));
             rows.push(row("for seconds, while all begin another", &growth.all_change));
             rows.push(target(row("after that", &growth.changed), &growth.changed));
+            let more = |what: &str, bytes: f64| Row::new(format!("more for {what}"), format!("{bytes:.0}"));
+            rows.push(more("an agent's name and its host's", growth.names));
+            rows.push(more("four labels that all have", growth.labels));
         }
         rows
     }
@@ -141,14 +145,37 @@ fn capacity_row(capacity: &Capacity) -> Row {
     }
 }
 
-fn stalls_row(how: &str, lateness: &Lateness) -> Row {
-    let what = format!("stall judged, 10,000 {how}, p50, p99");
-    let (p50, p99) = (lateness.judged_p50_at_most_ms, lateness.judged_p99_at_most_ms);
-    let told = match (lateness.told_p50_ms, lateness.told_p99_ms) {
-        (Some(p50), Some(p99)) => format!("told {p50:.1}, {p99:.1} ms"),
-        _ => "no event was read".to_owned(),
+fn stalls_row(lateness: &Lateness) -> Row {
+    let [half, most] = stalls::GOALS_MS;
+    let (told, judged) = (
+        format!("{:.2}, {:.2} ms", lateness.told_p50_ms, lateness.told_p99_ms),
+        format!("judged {:.2}, {:.2} ms", lateness.judged_p50_ms, lateness.judged_p99_ms),
+    );
+    let reached = lateness.reached();
+    let target = if reached.is_some() { format!("<= {half}, <= {most} ms") } else { String::new() };
+    let what = format!("stall told {}, p50, p99", lateness.how);
+    Row { bare: judged, target, reached, ..Row::new(what, told) }
+}
+
+fn scrape_row(scrape: &Scrape) -> Row {
+    let [http, lowest, highest] = scrape.http_ms;
+    let what = format!("CPU time of a scrape, {} series", grouped(f64::from(scrape.series)));
+    let row = Row {
+        bare: format!("ingest {:.1} ms", scrape.ingest_ms[0]),
+        ..Row::new(what, format!("{http:.1} ms ({lowest:.1} to {highest:.1})"))
     };
-    Row { bare: told, ..Row::new(what, format!("<= {p50}, <= {p99} ms")) }
+    match scrape.goal_ms {
+        Some(goal) => row.at_most(http, goal, " ms"),
+        None => row,
+    }
+}
+
+fn restore_rows(restore: &Restore) -> [Row; 2] {
+    let [stop, kill] = restore.medians();
+    [("a clean stop", stop), ("a kill", kill)].map(|(how, seconds)| {
+        let what = format!("start to first answer, 1,000,000 agents, after {how}");
+        Row::new(what, format!("{seconds:.2} s")).at_most(seconds, restore::GOAL_SECONDS, " s")
+    })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a few switches")]

@@ -1,175 +1,193 @@
-//! `stalls`: from a stall's deadline to its being told, for 10,000 agents that beat once a second and promise to.
+//! `stalls` and `served`: from a stall's deadline to its being told, while 100,000 agents beat once a second.
 //!
-//! They die in two ways: each where it stands in its second, so that deadlines come one after another, 10,000 within one
-//! second, which is what the target is for; and all within a few milliseconds, which is what the loss of a rack looks like.
+//! The agents that die are sealed in this process, which knows when each beat last: *told* is from the deadline that
+//! follows from that, to the event being read from `/api/v1/events`, both on this host's clock. *judged* is the observer's
+//! own measure of the same stall, deadline to verdict. They die one after another, in the course of a second; and all with
+//! one deadline, which is what the loss of a rack looks like.
 //!
-//! *judged* is the observer's own measure, deadline to verdict: exactly from the events, and as an upper bound from its
-//! histogram, which also has those whose events were lost. *told* is measured by one who follows `/api/v1/events`: deadline
-//! to the event being read from its connection, both on this host's clock. An observer keeps no more than its newest events
-//! for followers, so that of many at once some may be lost; how many were read is said.
+//! `served` takes the first of these again while the observer serves `/metrics` with the series of every agent, its slots
+//! page by page, and a reload by SIGHUP, each again as soon as it is done; every agent is in its roster.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    sync::mpsc::{Receiver as Channel, channel},
-    thread,
-    time::Duration,
-};
+use std::{sync::mpsc::Receiver as Channel, time::Duration};
 
 use anyhow::{Context as _, ensure};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::{Bench, quantile};
-use crate::{clock, load::Load, metrics::Metrics, receiver::Receiver};
+use super::{Bench, quantile, served::Serving};
+use crate::{
+    clock,
+    follow::{News, Stall, follow},
+    load::Load,
+    mortals::{End, Mortals},
+    receiver::{Receiver, Setup},
+};
 
-const AGENTS: u32 = 10_000;
-/// Beats of each agent before it dies.
-const BEATS: u64 = 3;
-const PROMISE: Duration = Duration::from_secs(1);
-/// How long it may take until all are told.
+/// Agents that beat on.
+pub(crate) const LIVING: u32 = 100_000;
+/// Agents that die in each round.
+pub(crate) const DYING: u32 = 2000;
+const ROUNDS: u32 = 5;
+const TOGETHER: u32 = 10_000;
+/// Slow enough for each to be told as new.
+const GENTLE: u64 = 25_000;
+/// How long it may take after the last deadline until all are told.
 const LIMIT: Duration = Duration::from_secs(20);
-/// At most this long after the deadline, in 99 of 100.
-pub(crate) const TARGET_MS: f64 = 5.0;
+/// At most this long after the deadline, in half of all cases and in 99 of 100.
+pub(crate) const GOALS_MS: [f64; 2] = [1.0, 5.0];
 const HISTOGRAM: &str = "varta_stall_detection_seconds";
-
-/// The figure.
-#[derive(Serialize)]
-pub(crate) struct Stalls {
-    agents: u32,
-    pub(crate) one_after_another: Lateness,
-    pub(crate) all_at_once: Lateness,
-    target_p99_ms: f64,
-}
 
 /// How late stalls were, milliseconds.
 #[derive(Serialize)]
 pub(crate) struct Lateness {
-    stalls: u64,
-    /// Upper bounds of the histogram's buckets.
-    pub(crate) judged_p50_at_most_ms: f64,
-    pub(crate) judged_p99_at_most_ms: f64,
-    events_read: usize,
-    judged_p50_ms: Option<f64>,
-    judged_p99_ms: Option<f64>,
-    pub(crate) told_p50_ms: Option<f64>,
-    pub(crate) told_p99_ms: Option<f64>,
+    pub(crate) how: &'static str,
+    living: u32,
+    stalls: usize,
+    /// Events that the observer could not keep for its follower.
+    lagged: u64,
+    pub(crate) told_p50_ms: f64,
+    pub(crate) told_p99_ms: f64,
+    told_most_ms: f64,
+    pub(crate) judged_p50_ms: f64,
+    pub(crate) judged_p99_ms: f64,
+    goals_ms: Option<[f64; 2]>,
+    /// p50 and p99 of each round, told.
+    rounds_ms: Vec<[f64; 2]>,
+    /// What was served meanwhile.
+    pub(crate) served: Option<super::served::Served>,
 }
 
-/// A stall as one who follows reads it.
-struct Told {
-    judged_us: u64,
-    told_us: u64,
+impl Lateness {
+    /// Whether both goals are reached, where there are any.
+    pub(crate) fn reached(&self) -> Option<bool> {
+        self.goals_ms.map(|[half, most]| self.told_p50_ms <= half && self.told_p99_ms <= most)
+    }
 }
 
-#[derive(Deserialize)]
-struct Event {
-    to: Option<String>,
-    deadline: Option<String>,
-    late_us: Option<u64>,
+/// Stalls of one round: told and judged, microseconds.
+#[derive(Default)]
+struct Late {
+    told: Vec<u64>,
+    judged: Vec<u64>,
+    lagged: u64,
 }
 
-fn told(data: &str) -> Option<Told> {
-    let read = clock::realtime();
-    let event: Event = serde_json::from_str(data).ok()?;
-    let stalled = event.to.as_deref() == Some("stalled");
-    let deadline = humantime::parse_rfc3339(event.deadline.filter(|_| stalled)?.as_str()).ok()?;
-    let deadline = deadline.duration_since(std::time::UNIX_EPOCH).ok()?;
-    let told_us = u64::try_from(read.saturating_sub(deadline).as_micros()).ok()?;
-    Some(Told { judged_us: event.late_us?, told_us })
-}
-
-/// Follows the events of the observer that serves `http`, until it stops.
-fn follow(http: &str) -> anyhow::Result<Channel<Told>> {
-    let url = format!("http://{http}/api/v1/events");
-    let answer = ureq::get(&url).call().context(url)?;
-    let (sender, receiver) = channel();
-    thread::spawn(move || {
-        for line in BufReader::new(answer.into_body().into_reader()).lines() {
-            let Ok(line) = line else { return };
-            let told = line.strip_prefix("data:").and_then(told);
-            if told.is_some_and(|told| sender.send(told).is_err()) {
-                return;
+/// Lets agents die once, and waits until all of them are told.
+fn die(mortals: &mut Mortals, count: u32, end: End, events: &Channel<News>) -> anyhow::Result<Late> {
+    let mut deadlines = mortals.live(end)?;
+    // That they live again is told too; no deadline is that near.
+    events.try_iter().for_each(drop);
+    let last = deadlines.values().max().copied().context("somebody dies")?;
+    let mut late = Late::default();
+    let until = last + LIMIT;
+    while late.told.len() as u64 + late.lagged < u64::from(count) {
+        let left = until.saturating_sub(clock::realtime());
+        let Ok(news) = events.recv_timeout(left) else {
+            anyhow::bail!("of {count} agents that died, {} were told", late.told.len());
+        };
+        match news {
+            News::Lagged(by) => late.lagged += by,
+            News::Stall(Stall { agent, judged_us, read }) => {
+                // Nobody else is to stall: whoever does fails the round.
+                let deadline = deadlines.remove(&agent).with_context(|| format!("{agent} was told as stalled"))?;
+                ensure!(read >= deadline, "{agent} was told {} us early", (deadline - read).as_micros());
+                late.told.push(u64::try_from((read - deadline).as_micros())?);
+                late.judged.push(judged_us);
             }
         }
-    });
-    Ok(receiver)
+    }
+    Ok(late)
 }
 
-fn count(buckets: &[(f64, u64)]) -> u64 {
-    buckets.last().map_or(0, |(_, count)| *count)
+#[expect(clippy::cast_precision_loss, reason = "microseconds far below 2^53")]
+fn ms(sorted: &[u64], part: f64) -> f64 {
+    quantile(sorted, part).map_or(f64::NAN, |us| us as f64 / 1000.0)
 }
 
-/// The upper bound of the bucket in which the share `part` of what came between two scrapes is reached, milliseconds.
-#[expect(clippy::cast_precision_loss, reason = "counts of thousands")]
-fn bound_ms(before: &[(f64, u64)], after: &[(f64, u64)], part: f64) -> f64 {
-    let wanted = (count(after) - count(before)) as f64 * part;
-    let reached = before.iter().zip(after).find(|((_, before), (_, after))| (after - before) as f64 >= wanted);
-    reached.map_or(f64::NAN, |(_, (bound, _))| bound * 1000.0)
+fn sorted(mut values: Vec<u64>) -> Vec<u64> {
+    values.sort_unstable();
+    values
 }
 
-/// Lets all agents die, and waits until the observer has told of every one.
-fn die(bench: &Bench, receiver: &Receiver, events: &Channel<Told>, rate: Option<u64>) -> anyhow::Result<Lateness> {
-    let histogram = || receiver.metrics().and_then(|metrics: Metrics| metrics.histogram(HISTOGRAM));
-    let before = histogram()?;
-    let load = Load { agents: AGENTS, rate, count: BEATS * u64::from(AGENTS), promise: PROMISE, goodbye: false };
-    bench.loader.run(receiver.address(), &load)?;
-    // Nobody asks anything while deadlines pass: two promises and the margin, over a second at most.
-    clock::pass(4 * PROMISE);
-    let wanted = count(&before) + u64::from(AGENTS);
-    let after = clock::wait_for(LIMIT, || Ok(Some(histogram()?).filter(|buckets| count(buckets) >= wanted)))?;
-    let after = after.with_context(|| format!("not all of {AGENTS} agents were told as stalled"))?;
-    ensure!(count(&after) == wanted, "{} stalls were told of {AGENTS} agents", count(&after) - count(&before));
-    let read: Vec<Told> = events.try_iter().collect();
-    let sorted = |of: fn(&Told) -> u64| {
-        let mut all: Vec<u64> = read.iter().map(of).collect();
-        all.sort_unstable();
-        all
-    };
-    let (judged, told) = (sorted(|told| told.judged_us), sorted(|told| told.told_us));
-    #[expect(clippy::cast_precision_loss, reason = "microseconds far below 2^53")]
-    let ms = |sorted: &[u64], part| quantile(sorted, part).map(|us| us as f64 / 1000.0);
-    Ok(Lateness {
-        stalls: count(&after) - count(&before),
-        judged_p50_at_most_ms: bound_ms(&before, &after, 0.5),
-        judged_p99_at_most_ms: bound_ms(&before, &after, 0.99),
-        events_read: read.len(),
-        judged_p50_ms: ms(&judged, 0.5),
-        judged_p99_ms: ms(&judged, 0.99),
+fn lateness(how: &'static str, living: u32, rounds: Vec<Late>, goals_ms: Option<[f64; 2]>) -> Lateness {
+    let mut all = Late::default();
+    let mut rounds_ms = Vec::new();
+    for round in rounds {
+        let told = sorted(round.told);
+        rounds_ms.push([0.5, 0.99].map(|part| ms(&told, part)));
+        all.told.extend(told);
+        all.judged.extend(round.judged);
+        all.lagged += round.lagged;
+    }
+    let (told, judged) = (sorted(all.told), sorted(all.judged));
+    Lateness {
+        how,
+        living,
+        stalls: told.len(),
+        lagged: all.lagged,
         told_p50_ms: ms(&told, 0.5),
         told_p99_ms: ms(&told, 0.99),
-    })
+        told_most_ms: ms(&told, 1.0),
+        judged_p50_ms: ms(&judged, 0.5),
+        judged_p99_ms: ms(&judged, 0.99),
+        goals_ms,
+        rounds_ms,
+        served: None,
+    }
 }
 
-pub(crate) fn take(bench: &Bench) -> anyhow::Result<Stalls> {
-    let receiver = Receiver::observer(bench.cores, &bench.loader)?;
+/// Makes the agents that live on known, gently, and has them beat once a second.
+fn living(bench: &Bench, receiver: &Receiver) -> anyhow::Result<crate::process::Process> {
+    let known = Load {
+        agents: LIVING,
+        rate: Some(GENTLE),
+        count: u64::from(LIVING),
+        promise: Duration::from_secs(60),
+        goodbye: false,
+    };
+    bench.loader.run(receiver.address(), &known)?;
+    receiver.wait_for(u64::from(LIVING), LIMIT)?;
+    let mut load = Load::endless(LIVING, Some(u64::from(LIVING)));
+    load.promise = Duration::from_secs(1);
+    let process = bench.loader.start(receiver.address(), &load)?;
+    // Sealed a second ahead; then each begins a session, which is told.
+    receiver.wait_for(3 * u64::from(LIVING), LIMIT)?;
+    receiver.wait_until_quiet(LIMIT)?;
+    Ok(process)
+}
+
+fn stalls_counted(receiver: &Receiver) -> anyhow::Result<u64> {
+    Ok(receiver.metrics()?.histogram(HISTOGRAM)?.last().map_or(0, |(_, count)| *count))
+}
+
+/// One after another, and all at once.
+pub(crate) fn take(bench: &Bench) -> anyhow::Result<Vec<Lateness>> {
+    let receiver = Receiver::observer_with(bench.cores, &bench.loader, &Setup::default().on_every_core())?;
+    let _load = living(bench, &receiver)?;
     let events = follow(receiver.http()?)?;
-    Ok(Stalls {
-        agents: AGENTS,
-        one_after_another: die(bench, &receiver, &events, Some(u64::from(AGENTS)))?,
-        all_at_once: die(bench, &receiver, &events, None)?,
-        target_p99_ms: TARGET_MS,
-    })
+    let before = stalls_counted(&receiver)?;
+    let mut mortals = Mortals::new(&bench.loader.key, receiver.address(), DYING)?;
+    let rounds = (0..ROUNDS).map(|_| die(&mut mortals, DYING, End::Apart, &events)).collect::<anyhow::Result<_>>()?;
+    let apart = lateness("one after another", LIVING, rounds, Some(GOALS_MS));
+    let mut many = Mortals::new(&bench.loader.key, receiver.address(), TOGETHER)?;
+    let together = (0..2).map(|_| die(&mut many, TOGETHER, End::Together, &events)).collect::<anyhow::Result<_>>()?;
+    let together = lateness("all at once", LIVING, together, None);
+    let counted = stalls_counted(&receiver)? - before;
+    let died = u64::from(ROUNDS * DYING + 2 * TOGETHER);
+    ensure!(counted == died, "{counted} stalls were told of {died} agents that died");
+    Ok(vec![apart, together])
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bound_is_that_of_the_bucket_in_which_the_share_is_reached() {
-        let before = [(0.001, 10), (0.01, 10), (f64::INFINITY, 12)];
-        let after = [(0.001, 60), (0.01, 109), (f64::INFINITY, 112)];
-        assert!((bound_ms(&before, &after, 0.5) - 1.0).abs() < 1e-9);
-        assert!((bound_ms(&before, &after, 0.99) - 10.0).abs() < 1e-9);
-        assert!(bound_ms(&before, &after, 1.0).is_infinite());
-    }
-
-    #[test]
-    fn only_stalls_are_told() {
-        let stall = r#"{"id":1,"to":"stalled","deadline":"2025-01-01T00:00:00.000001Z","late_us":7}"#;
-        let told_stall = told(stall).unwrap();
-        assert_eq!(told_stall.judged_us, 7);
-        assert!(told_stall.told_us > 0);
-        assert!(told(&stall.replace("stalled", "up")).is_none());
-        assert!(told("{}").is_none());
-    }
+/// One after another, while everything is served.
+pub(crate) fn take_served(bench: &Bench) -> anyhow::Result<Vec<Lateness>> {
+    let setup = Setup::default().on_every_core().with_series().with_roster(super::served::roster(1)?);
+    let receiver = Receiver::observer_with(bench.cores, &bench.loader, &setup)?;
+    let _load = living(bench, &receiver)?;
+    let events = follow(receiver.http()?)?;
+    let mut mortals = Mortals::new(&bench.loader.key, receiver.address(), DYING)?;
+    let serving = Serving::start(&receiver)?;
+    let rounds = (0..ROUNDS).map(|_| die(&mut mortals, DYING, End::Apart, &events)).collect::<anyhow::Result<_>>()?;
+    let served = serving.stop()?;
+    let mut lateness = lateness("one after another, while all is served", LIVING, rounds, Some(GOALS_MS));
+    lateness.served = Some(served);
+    Ok(vec![lateness])
 }

@@ -1,13 +1,13 @@
 //! The datagrams of a load: agents with keys derived from an observer's, one session each.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use varta_keys::ObserverKeyFile;
 use varta_vlp::{
     AgentId, AudienceId, Frame, Generation, Status, UnitId,
     key::{AgentSecret, AudienceKey, Name},
     seal,
-    sealed::{BEAT_LEN, Body, Flags, Header, Kind},
+    sealed::{ANNOUNCE_MAX_LEN, BEAT_LEN, Body, Flags, Header, Kind, METADATA_MAX_LEN, Metadata},
 };
 
 use super::Garbage;
@@ -23,6 +23,10 @@ pub(super) enum Content {
     Beats,
     /// What it refuses.
     Garbage(Garbage),
+}
+
+fn name(number: u32) -> String {
+    format!("bench-{number:07}")
 }
 
 struct Agent {
@@ -48,8 +52,7 @@ impl Sender {
         let audience = Name::new(&key.audience).map_or(AudienceId(0), Name::audience_id);
         let ready = AudienceKey::new(&key.secret);
         let agents = (0..agents).filter_map(|number| {
-            let name = format!("bench-{number:07}");
-            let id = Name::new(&name).ok()?.agent_id();
+            let id = Name::new(&name(number)).ok()?.agent_id();
             Some(Agent { id, secret: ready.agent(id, Generation(1)), counter: 0 })
         });
         let agents = agents.collect();
@@ -80,13 +83,37 @@ impl Sender {
         self.beat(usize::try_from(place).unwrap_or(usize::MAX), at, Flags::FINAL)
     }
 
+    /// An announce of an agent, by its place: its name, a host's, and `labels`. All of a load are equally long. `None` if
+    /// that is too much.
+    pub(super) fn announce(&mut self, place: u64, at: u64, labels: &[(String, String)]) -> Option<Vec<u8>> {
+        let name = name(u32::try_from(place).ok()?);
+        let host = format!("{name}.example");
+        let pairs: BTreeMap<_, _> = labels.iter().map(|(key, value)| (&**key, &**value)).collect();
+        let own = [("agent", &*name), ("host", &*host)];
+        let mut room = [0; METADATA_MAX_LEN];
+        let metadata = Metadata::write(pairs.into_iter().chain(own).collect::<BTreeMap<_, _>>(), &mut room).ok()?;
+        let (secret, header, body) =
+            self.compose(usize::try_from(place).ok()?, at, Kind::Announce, Flags::default())?;
+        let mut bytes = [0; ANNOUNCE_MAX_LEN];
+        let len = seal::announce(secret, &header, &body, metadata.bytes(), &mut bytes)?;
+        bytes.get(..len).map(<[u8]>::to_vec)
+    }
+
     fn beat(&mut self, place: usize, at: u64, flags: Flags) -> Datagram {
+        match self.compose(place, at, Kind::Beat, flags) {
+            Some((secret, header, body)) => seal::beat(secret, &header, &body),
+            None => [0; BEAT_LEN],
+        }
+    }
+
+    /// What an agent says next; its counter is taken.
+    fn compose(&mut self, place: usize, at: u64, kind: Kind, flags: Flags) -> Option<(&AgentSecret, Header, Body)> {
         // The plan may run ahead of the clock: whatever comes next is later.
         self.sent_at = at.max(self.sent_at + 1);
         let salt = self.mix().to_le_bytes();
-        let Some(agent) = self.agents.get_mut(place) else { return [0; BEAT_LEN] };
+        let agent = self.agents.get_mut(place)?;
         let header = Header {
-            kind: Kind::Beat,
+            kind,
             audience: self.audience,
             agent: agent.id,
             generation: Generation(1),
@@ -106,7 +133,7 @@ impl Sender {
             flags,
             boot: 0,
         };
-        seal::beat(&agent.secret, &header, &body)
+        Some((&agent.secret, header, body))
     }
 
     fn garbage(&mut self, kind: Garbage) -> Datagram {

@@ -20,6 +20,8 @@ use crate::clock;
 
 /// Datagrams handed to the kernel in one call.
 const BURST: usize = 32;
+/// Announces handed to the kernel in one call: it takes no more than 64 KiB.
+const ANNOUNCES: usize = 16;
 /// Most datagrams sealed ahead of being sent: their send times must not be old when they arrive.
 const AHEAD: usize = 1 << 20;
 /// Time set aside to seal one datagram ahead, nanoseconds.
@@ -47,16 +49,20 @@ impl Load {
         self.refused
     }
 
-    /// Hands over a burst in one call.
     fn send(&mut self, burst: &[Datagram]) -> anyhow::Result<()> {
-        let segment = u16::try_from(BEAT_LEN)?;
+        self.send_cut(burst.as_flattened(), BEAT_LEN)
+    }
+
+    /// Hands over a burst of datagrams of `len` bytes in one call.
+    fn send_cut(&mut self, burst: &[u8], len: usize) -> anyhow::Result<()> {
+        let segment = u16::try_from(len)?;
         let segments = [ControlMessage::UdpGsoSegments(&segment)];
-        let control: &[ControlMessage<'_>] = if burst.len() > 1 { &segments } else { &[] };
-        let bytes = [IoSlice::new(burst.as_flattened())];
+        let control: &[ControlMessage<'_>] = if burst.len() > len { &segments } else { &[] };
+        let bytes = [IoSlice::new(burst)];
         match sendmsg::<()>(self.socket.as_raw_fd(), &bytes, control, MsgFlags::empty(), None) {
             Ok(_) => Ok(()),
             Err(Errno::ECONNREFUSED | Errno::ENOBUFS) => {
-                self.refused += burst.len() as u64;
+                self.refused += (burst.len() / len) as u64;
                 Ok(())
             }
             Err(error) => Err(error).context("the kernel does not send"),
@@ -109,6 +115,29 @@ impl Load {
             now = clock::boottime();
         }
         Ok(Duration::from_nanos(now.saturating_sub(plan.began)))
+    }
+
+    /// Announces every agent, `rate` a second. Returns how many.
+    pub(super) fn announces(
+        &mut self,
+        sender: &mut Sender,
+        labels: &[(String, String)],
+        rate: u64,
+    ) -> anyhow::Result<u64> {
+        let plan = Plan::new(rate, 0);
+        let (mut sent, mut burst) = (0, Vec::new());
+        while sent < sender.agents() {
+            let part = (sender.agents() - sent).min(ANNOUNCES as u64);
+            burst.clear();
+            for agent in sent..sent + part {
+                let announce = sender.announce(agent, clock::realtime(), labels);
+                burst.extend(announce.context("the labels are no metadata, or more than an announce holds")?);
+            }
+            clock::sleep_until(plan.due(sent));
+            self.send_cut(&burst, burst.len() / usize::try_from(part)?)?;
+            sent += part;
+        }
+        Ok(sent)
     }
 
     /// Sends a last beat of every agent, gently. Returns how many.

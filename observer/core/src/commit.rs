@@ -152,12 +152,7 @@ impl Core {
             self.required.seen(missing);
         }
         let number = self.table.add_slot(Slot {
-            agent,
-            next: NONE,
-            unit: body.unit,
-            pid: body.frame.pid,
             generation: c.header.generation,
-            tag: c.tag,
             session: c.header.session_start,
             window: PackedWindow::pack(Window::starting_at(c.header.counter)),
             boot: body.boot,
@@ -166,19 +161,7 @@ impl Core {
             offset: c.offset(now.mono),
             arrival: now.mono,
             heard: now.mono,
-            beats: 0,
-            next_due_ms: 0,
-            lag_us: 0,
-            payload: 0,
-            restarts: 0,
-            stalls: 0,
-            previous: NONE,
-            status: Status::Ok,
-            phase: Phase::Ended,
-            verdict: Verdict::Critical,
-            marks: Marks::default(),
-            goodbye: Goodbye::NONE,
-            announce: None,
+            ..Slot::blank(agent, body.unit, body.frame.pid)
         });
         let marks = &mut self.table.slot_mut(number).marks;
         marks.set(Marks::ATTESTED, c.origin.attested);

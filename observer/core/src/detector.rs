@@ -180,6 +180,7 @@ impl Core {
             .map(|until| (Cause::Clock, until))
             .or_else(|| self.excuse_by_drops(now, number).map(|until| (Cause::Drops, until)))
             .map(|(cause, until)| (cause, until.max(now.mono.after(MILLI))))
+            .or_else(|| self.excuse_by_gap(now, number).map(|until| (Cause::Gap, until)))
     }
 
     /// While the observer's clock is suspect, those whose frames are refused for it are unknown, up to the limit.
@@ -206,6 +207,21 @@ impl Core {
         let missed = now.mono.since(last) / each;
         let exponent = i32::try_from(missed).unwrap_or(i32::MAX);
         (share.powi(exponent) > EXCUSE).then(|| last.after(each.saturating_mul(missed + 1)))
+    }
+
+    /// A promised beat that was due by the end of the last gap may have been sent in it and not been heard: it is not held
+    /// against the slot beside one lost later, so the slot has its whole span from there. Only where its own deadline had
+    /// not passed when the gap began: nobody is excused for ever by an observer that is held up again and again.
+    fn excuse_by_gap(&self, now: Now, number: u32) -> Option<MonoNs> {
+        let (from, to) = self.sight.gap?;
+        let slot = self.table.slot(number);
+        let due = slot.next_due();
+        if due == 0 || slot.marks.has(Marks::HOLD) {
+            return None;
+        }
+        let (sent, span) = (self.last_life(number), self.span_of(number, due));
+        let missed = sent.after(due) <= to && sent.after(span) >= from;
+        Some(to.after(span)).filter(|until| missed && now.mono < *until)
     }
 
     /// Datagrams read so far, of all listeners.

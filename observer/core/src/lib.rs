@@ -49,7 +49,7 @@ pub use counters::{Counters, Histogram, ListenerCounters, STALL_BUCKETS};
 pub use event::{AgentChange, Beat, Change, ObserverChange, Outcome, SlotChange, SlotId, Subject, Verdict};
 pub use limits::{Limits, Settings};
 pub use page::{Cursor, SlotView};
-pub use roster::{Roster, RosterEntry};
+pub use roster::{Labels, Roster, RosterEntry};
 pub use saved::{Saved, SavedAgent, SavedSlot, SlotKey, Start};
 pub use slot::Phase;
 pub use time::{MILLI, MonoNs, Now, SECOND, WallNs};

@@ -272,12 +272,7 @@ impl Core {
         marks.set(Marks::TERMINAL, saved.terminal);
         marks.set(Marks::UNLEARNED, !same_boot || saved.offset.is_none());
         let number = self.table.add_slot(Slot {
-            agent,
-            next: NONE,
-            unit: key.unit,
-            pid: key.pid,
             generation: saved.generation,
-            tag: 0,
             session: saved.session,
             window: PackedWindow::pack(Window::from_parts(saved.window.0, saved.window.1)),
             boot: saved.boot,
@@ -288,17 +283,13 @@ impl Core {
             heard: saved.heard,
             beats: saved.beats,
             next_due_ms: saved.next_due_ms,
-            lag_us: 0,
             payload: saved.payload,
             restarts: saved.restarts,
             stalls: saved.stalls,
-            previous: NONE,
             status: saved.status,
-            phase: Phase::Ended,
-            verdict: Verdict::Critical,
             marks,
             goodbye: saved.last_counter.map_or(Goodbye::NONE, |counter| Goodbye::at(saved.window.0, counter)),
-            announce: None,
+            ..Slot::blank(agent, key.unit, key.pid)
         });
         if let Some(announce) = saved.announce.as_deref().and_then(|bytes| Metadata::parse(bytes).ok()) {
             self.table.set_announce(number, Some(&announce));
@@ -390,8 +381,9 @@ impl Core {
             }
             self.restart_contest(now, how, number);
             let deadline = match (phase, how) {
-                (Phase::Unknown(_), Start::Clean { stopped, .. }) => {
-                    now.mono.after(self.table.deadlines.get(number).since(stopped))
+                (Phase::Unknown(_), Start::Clean { stopped, away, .. }) => {
+                    let left = self.table.deadlines.get(number).since(stopped);
+                    now.mono.after(left.max(self.span_after_stop(now, away, number)))
                 }
                 (Phase::Unknown(_), _) => sighted.after(self.span_of(number, due)),
                 (Phase::Departed, _) => self.contested_until(number, now.mono).unwrap_or(MonoNs::NEVER),
@@ -402,6 +394,20 @@ impl Core {
             self.refresh_verdict(now, number, None);
         }
         unknown
+    }
+
+    /// The whole span of a slot that promised a beat for the time in which there was no observer, and was not overdue when
+    /// it was stopped; else 0. By the wall clocks, the sender's and ours: another boot has no other.
+    fn span_after_stop(&self, now: Now, away: u64, number: u32) -> u64 {
+        let slot = self.table.slot(number);
+        let (due, skew) = (slot.next_due(), self.settings.skew);
+        if due == 0 || slot.marks.has(Marks::HOLD) {
+            return 0;
+        }
+        let span = self.span_of(number, due);
+        let missed = slot.sent_at.after(due) <= now.wall.after(skew);
+        let alive = slot.sent_at.after(span).after(skew).after(away) >= now.wall;
+        if missed && alive { span } else { 0 }
     }
 
     /// A contest goes on for what was left of it; under another timeline, where that is not known, for all of it.

@@ -81,7 +81,6 @@ impl Ingest {
                 inlet.seen = now.mono;
             }
         }
-        let mut first = true;
         while self.inlets.iter().any(|inlet| inlet.readable) {
             for number in 0..self.inlets.len() {
                 if !self.inlets[number].readable {
@@ -92,10 +91,7 @@ impl Ingest {
                     return self.seen(now);
                 }
                 budget -= 1;
-                if !std::mem::take(&mut first) {
-                    now = self.tick();
-                }
-                self.read_batch(now, number, &mut slept);
+                now = self.read_batch(now, number, &mut slept);
             }
         }
         self.seen(now)
@@ -115,15 +111,20 @@ impl Ingest {
         now
     }
 
-    fn read_batch(&mut self, now: Now, number: usize, slept: &mut Option<MonoNs>) {
+    /// Reads a batch and judges it. `before` is the newest reading of the clock; returns the one that the batch is judged by.
+    ///
+    /// That one is made after the batch was read: a frame heard before it was sent would pass for one with a faster path,
+    /// and its sender's deadlines would come too early by as much. What is known to be read is what came before `before`.
+    fn read_batch(&mut self, before: Now, number: usize, slept: &mut Option<MonoNs>) -> Now {
         let (inlet, journal, name) = (&mut self.inlets[number], &mut self.journal, &self.names[number]);
-        let received = inlet.receive(&mut self.buffers, |error| journal.io_error(now, name, error));
+        let received = inlet.receive(&mut self.buffers, |error| journal.io_error(before, name, error));
+        let now = self.tick();
+        let inlet = &mut self.inlets[number];
         let arrived = received.arrived.map(|arrived| mapped(now, arrived));
         let waited_for = std::mem::replace(&mut inlet.emptied, received.emptied);
         inlet.readable = !received.emptied;
-        inlet.read += received.count as u64;
         inlet.rise += received.dropped;
-        inlet.seen = if received.emptied { now.mono } else { arrived.unwrap_or(inlet.seen) };
+        inlet.seen = if received.emptied { before.mono } else { arrived.unwrap_or(inlet.seen) };
         let overslept = slept.zip(arrived).filter(|_| waited_for);
         if let Some(from) = overslept.and_then(|(since, arrived)| Turns::overslept(since, arrived, now.mono)) {
             self.core.handle_gap(from, now);
@@ -132,6 +133,7 @@ impl Ingest {
         if received.count > 0 {
             self.judge(now, number, received.count);
         }
+        now
     }
 
     /// Hands the newest batch to the core, raising the horizon on disk wherever a frame waits for that.

@@ -1,13 +1,13 @@
 //! Key files and the text of secrets: every text is answered by line and key, no error shows a secret, and what is taken
 //! can be written again.
 
-use std::path::Path;
+use std::{collections::HashSet, path::Path};
 
 use varta_client::keyfile::{AgentAudience, AgentKeyFile, ContentError, UnixSeconds};
 use varta_keys::{ObserverKeyFile, RetiringAudience};
 use varta_vlp::{
     Generation,
-    key::{AgentSecret, AudienceSecret, IdentitySecret, RootSecret, TokenError},
+    key::{AgentSecret, AudienceSecret, IdentitySecret, Name, RootSecret, TokenError},
 };
 
 use super::{
@@ -113,6 +113,7 @@ impl Secrets {
             }
         };
         assert!((1..=AgentKeyFile::MAX_AUDIENCES).contains(&file.audiences.len()) && file.generation.0 > 0);
+        assert_distinct(file.audiences.iter().map(|audience| &*audience.name));
         let public = file.audiences.iter().flat_map(|audience| [&audience.name, &audience.address]);
         self.assert_hidden(&without(format!("{file:?}"), public.chain([&file.agent])));
         let rendered = file.render();
@@ -136,6 +137,7 @@ impl Secrets {
             }
         };
         assert!(file.retiring.len() <= ObserverKeyFile::MAX_RETIRING);
+        assert_distinct(file.retiring.iter().map(|retiring| &*retiring.name).chain([&*file.audience]));
         let public = file.retiring.iter().map(|retiring| &retiring.name).chain([&file.audience]);
         self.assert_hidden(&without(format!("{file:?}"), public));
         let rendered = file.render();
@@ -174,6 +176,15 @@ impl Secrets {
         let taken: Vec<_> = taken.iter().flatten().collect();
         assert!(taken.len() <= 1, "a secret is of one kind");
         assert!(taken.iter().all(|again| again.as_str() == text), "a secret has one form");
+    }
+}
+
+/// Audiences are told apart by their ids: neither a name nor an id comes twice.
+fn assert_distinct<'a>(names: impl Iterator<Item = &'a str>) {
+    let mut ids = HashSet::new();
+    for name in names {
+        let id = Name::new(name).expect("a name of good form").audience_id();
+        assert!(ids.insert(id), "{name:?} comes twice, or has the id of another");
     }
 }
 

@@ -63,8 +63,10 @@ fn a_sleep_of_30_s_accuses_nobody_and_tells_one_event() {
     assert_eq!(pair.verdict(&all[0]), Verdict::Up);
     assert_eq!(pair.verdict(&all[4]), Verdict::Unknown);
     assert_eq!(stalls_told(&pair.told()), 0);
-    // One died inside the gap: its deadline had 550 ms left, of which 200 ms are over.
-    pair.wait(350 * MILLI + MILLI);
+    // One died inside the gap: it has its whole span from the end, of which 200 ms are over.
+    pair.wait(650 * MILLI - 1);
+    assert_eq!(pair.verdict(&all[4]), Verdict::Unknown);
+    pair.wait(1);
     assert_eq!(pair.verdict(&all[4]), Verdict::Stalled);
     pair.assert_counted();
 }
@@ -96,6 +98,49 @@ fn what_was_queued_through_a_gap_accuses_nobody() {
     assert_eq!(pair.verdict(&sender), Verdict::Unknown);
     pair.wait(10 * MILLI);
     assert_eq!(pair.verdict(&sender), Verdict::Stalled);
+}
+
+#[test]
+fn a_beat_that_fell_into_a_gap_is_not_held_against_a_slot_beside_one_lost_later() {
+    let mut pair = Pair::new();
+    let mut sender = Sender::new("web-1", "api", 4242);
+    let say = Say::due(10_000);
+    pair.run(&mut sender, say, 10 * SECOND, 2);
+    pair.beat(&mut sender, say);
+    // The next one lies in the queue for 6 s and is refused for it; the one after is lost; the third comes.
+    pair.wait(9 * SECOND);
+    let from = pair.mono();
+    pair.sleep(SECOND);
+    let queued = sender.beat(pair.t, say);
+    pair.sleep(6 * SECOND);
+    let now = pair.now();
+    pair.core.handle_gap(from, now);
+    assert_eq!(pair.deliver(&queued), Outcome::Rejected(Reject::Delayed));
+    pair.turn();
+    pair.told();
+    pair.wait(4 * SECOND);
+    let _lost = sender.beat(pair.t, say);
+    pair.wait(10 * SECOND);
+    assert_eq!(pair.verdict(&sender), Verdict::Unknown, "its deadline and the gap are over");
+    pair.beat(&mut sender, say);
+    assert_eq!(pair.verdict(&sender), Verdict::Up);
+    assert_eq!(stalls_told(&pair.told()), 0);
+}
+
+#[test]
+fn gaps_one_after_another_excuse_no_death_for_ever() {
+    let mut pair = Pair::new();
+    let mut sender = Sender::new("web-1", "api", 4242);
+    pair.run(&mut sender, Say::due(1000), SECOND, 3);
+    pair.beat(&mut sender, Say::due(1000));
+    let died = pair.t;
+    while pair.verdict(&sender) != Verdict::Stalled {
+        assert!(pair.t - died < 10 * SECOND, "half of the time is seen");
+        stand_still(&mut pair, 600 * MILLI);
+        pair.turn();
+        pair.wait(600 * MILLI);
+    }
+    assert!(pair.t - died > 4 * SECOND, "the deadline has moved by what was not seen: {}", pair.t - died);
 }
 
 #[test]

@@ -87,6 +87,40 @@ fn after_a_clean_stop_nothing_is_lost() {
 }
 
 #[test]
+fn a_beat_sent_while_there_was_no_observer_is_not_held_against_a_slot_beside_one_lost_later() {
+    for same_boot in [true, false] {
+        let mut pair = Pair::new();
+        let mut all = [Sender::new("web-1", "api", 100), Sender::new("web-2", "api", 101)];
+        for sender in &mut all {
+            pair.run(sender, Say::due(1000), 10 * MILLI, 3);
+        }
+        // The first promised a beat for the time in between; the second is silent for longer than its span already.
+        pair.wait(2 * SECOND);
+        pair.beat(&mut all[0], Say::due(1000));
+        pair.wait(900 * MILLI);
+        pair.restart(600 * MILLI, same_boot, clean(600 * MILLI));
+        pair.wait(2250 * MILLI - 1);
+        assert_eq!(pair.verdict(&all[0]), Verdict::Unknown);
+        assert_eq!(pair.verdict(&all[1]), Verdict::Stalled);
+        pair.wait(1);
+        assert_eq!(pair.verdict(&all[0]), Verdict::Stalled, "a death is told all the same");
+    }
+}
+
+#[test]
+fn one_restart_after_another_excuses_no_death_for_ever() {
+    let mut pair = Pair::new();
+    let mut sender = Sender::new("web-1", "api", 100);
+    pair.run(&mut sender, Say::due(1000), SECOND, 3);
+    let died = pair.t;
+    while pair.verdict(&sender) != Verdict::Stalled {
+        assert!(pair.t - died < 20 * SECOND, "half of the time there is an observer");
+        pair.restart(SECOND, true, clean(SECOND));
+        pair.wait(SECOND);
+    }
+}
+
+#[test]
 fn a_minimum_offset_outlives_a_restart_only_under_the_same_boot() {
     for (same_boot, accepted) in [(true, false), (false, true)] {
         let (mut pair, mut all) = everybody();
