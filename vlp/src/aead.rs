@@ -231,9 +231,11 @@ mod tests {
                 let (subkey, mut buffer) = (crate::subkeys::one(&key, &nonce), ciphertext.clone());
                 prop_assert!((road.open_by_subkey)(&subkey, &nonce, &aad, &mut buffer, tag).is_ok(), "{}", road.name);
                 prop_assert_eq!(&buffer, &text, "{}", road.name);
-                prop_assert!((road.open_by_subkey)(&subkey, &nonce, &aad, &mut buffer, tag).is_err(), "{}", road.name);
                 let mut longer = vec![0; aad.len() + 1];
                 longer[..aad.len()].copy_from_slice(&aad);
+                let mut buffer = ciphertext.clone();
+                let forged = (road.open_by_subkey)(&subkey, &nonce, &longer, &mut buffer, tag);
+                prop_assert!(forged.is_err(), "{}", road.name);
                 let mut buffer = ciphertext.clone();
                 prop_assert!((road.open)(&key, &nonce, &longer, &mut buffer, tag).is_err(), "{}", road.name);
             }
