@@ -335,18 +335,23 @@ impl Core {
             return self.set_phase(now, number, Phase::Ended, MonoNs::NEVER);
         }
         let deadline = self.deadline_of(number);
+        let moved = deadline.after(self.sight.unseen_since(self.mapped_send_time(number)));
         let phase = self.table.slot(number).phase;
         if deadline > now.mono {
             let hold = body.flags.has(Flags::HOLD);
-            return self.set_phase(now, number, if hold { Phase::Held } else { Phase::Live }, deadline);
+            return self.set_phase(now, number, if hold { Phase::Held } else { Phase::Live }, moved);
         }
         // Its own deadline has passed: it brings nothing up.
-        match (phase, self.sight.moved(deadline)) {
-            (Phase::Live | Phase::Held, None) => self.table.deadlines.set(number, deadline),
-            (Phase::Live | Phase::Held, Some(moved)) => {
+        match phase {
+            Phase::Live | Phase::Held if moved > now.mono => {
                 self.set_phase(now, number, Phase::Unknown(Cause::Gap), moved);
             }
-            _ => {}
+            Phase::Live | Phase::Held => self.table.deadlines.set(number, deadline),
+            Phase::Unknown(_) => {
+                let later = self.table.deadlines.get(number).max(moved);
+                self.table.deadlines.set(number, later);
+            }
+            Phase::Departed | Phase::Ended | Phase::Stalled => {}
         }
     }
 

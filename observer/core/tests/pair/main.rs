@@ -16,4 +16,5 @@ mod roster;
 mod sessions;
 mod traffic;
 mod turnover;
+mod unseen;
 mod verdicts;
