@@ -22,38 +22,38 @@ use crate::{
 
 impl Core {
     /// Step 18: everything at once.
-    pub(crate) fn commit(&mut self, now: Now, mut c: Candidate<'_>, plan: Plan) -> Outcome {
+    pub(crate) fn commit(&mut self, now: Now, c: &mut Candidate<'_>, plan: Plan) -> Outcome {
         self.newest_sent = self.newest_sent.max(c.sent_at());
-        let agent = self.commit_agent(now, &mut c);
+        let agent = self.commit_agent(now, c);
         let slot = match plan {
             Plan::Late { slot, previous } => {
-                self.commit_late(slot, previous, &c);
-                return Outcome::AcceptedLate(self.beat(slot, &c));
+                self.commit_late(slot, previous, c);
+                return Outcome::AcceptedLate(self.beat(slot, c));
             }
             Plan::NewSlot { evict } => {
                 if let Some(evict) = evict {
                     self.evict(now, evict);
                 }
-                let slot = self.open_slot(now, agent, &c);
-                self.commit_newest(now, slot, &c);
+                let slot = self.open_slot(now, agent, c);
+                self.commit_newest(now, slot, c);
                 self.table.slot_mut(slot).marks.set(Marks::QUIET, false);
                 self.tell_slot(now.mono, slot, |slot| SlotChange::New(slot.verdict));
                 slot
             }
             Plan::Newest { slot, relearned } => {
-                self.learn_offset(now, slot, &c, relearned);
-                self.commit_newest(now, slot, &c);
+                self.learn_offset(now, slot, c, relearned);
+                self.commit_newest(now, slot, c);
                 slot
             }
             Plan::NewSession { slot, offset, relearned } => {
-                self.begin_session(now, slot, &c, offset);
-                self.learn_offset(now, slot, &c, relearned);
-                self.commit_newest(now, slot, &c);
+                self.begin_session(now, slot, c, offset);
+                self.learn_offset(now, slot, c, relearned);
+                self.commit_newest(now, slot, c);
                 slot
             }
         };
-        self.tell_clamped(now, slot, &c);
-        Outcome::Accepted(self.beat(slot, &c))
+        self.tell_clamped(now, slot, c);
+        Outcome::Accepted(self.beat(slot, c))
     }
 
     fn beat(&self, number: u32, c: &Candidate<'_>) -> Beat {

@@ -15,6 +15,7 @@
 mod accept;
 mod agent;
 mod audience;
+mod batch;
 mod blind;
 mod commit;
 mod counters;
@@ -41,8 +42,8 @@ mod why;
 
 use std::collections::{HashMap, VecDeque};
 
-pub use accept::Datagram;
 pub use audience::Audience;
+pub use batch::Datagram;
 pub use blind::Cause;
 pub use counters::{Counters, Histogram, ListenerCounters, STALL_BUCKETS};
 pub use event::{AgentChange, Beat, Change, ObserverChange, Outcome, SlotChange, SlotId, Subject, Verdict};

@@ -144,6 +144,23 @@ impl Table {
         self.agent_index.find(self.hasher.hash_one(id.0), |place| self.agents[*place as usize].id == id).copied()
     }
 
+    /// An agent that may be the one of that id, by a look at the index only; `None` where there is none.
+    pub(crate) fn guess_agent(&self, id: AgentId) -> Option<u32> {
+        self.agent_index.iter_hash(self.hasher.hash_one(id.0)).next().copied()
+    }
+
+    /// The agent of that id, which a guess at most a batch old is likely to be.
+    pub(crate) fn confirm_agent(&self, guess: u32, id: AgentId) -> Option<u32> {
+        if self.agent(guess).id == id { Some(guess) } else { self.find_agent(id) }
+    }
+
+    /// Reads from all over what a beat of this agent changes. The value means nothing; the waits for memory do.
+    pub(crate) fn touch(&self, agent: u32) -> u64 {
+        let Some(slot) = self.live_slot(self.agent(agent).first_slot) else { return 0 };
+        let number = self.agent(agent).first_slot;
+        slot.session ^ slot.boot ^ slot.heard.0 ^ slot.beats ^ u64::from(slot.previous) ^ self.deadlines.get(number).0
+    }
+
     pub(crate) fn add_agent(&mut self, mut agent: Agent) -> u32 {
         let id = agent.id;
         let place = match self.free_agents.pop() {

@@ -4,6 +4,7 @@
 mod sender;
 mod world;
 
+mod batches;
 mod blindness;
 mod bounds;
 mod conflicts;
