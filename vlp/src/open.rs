@@ -28,12 +28,20 @@ pub fn tag(datagram: &[u8]) -> Option<&[u8; TAG_LEN]> {
 /// [`Reject::AuthFailure`] if the tag does not verify, after which the ciphertext's bytes mean nothing;
 /// [`Reject::BadLength`] if there is no room for a header, a body and a tag.
 pub fn open<'a>(secret: &AgentSecret, datagram: &'a mut [u8]) -> Result<Opened<'a>, Reject> {
+    open_by(datagram, |nonce, aad, text, tag| aead::open(secret.expose(), nonce, aad, text, tag))
+}
+
+/// Takes a datagram apart, and has it verified and decrypted: nonce, authenticated header, text, tag.
+pub(crate) fn open_by(
+    datagram: &mut [u8],
+    open: impl FnOnce(&[u8; 24], &[u8; HEADER_LEN], &mut [u8], &[u8; TAG_LEN]) -> Result<(), aead::Forged>,
+) -> Result<Opened<'_>, Reject> {
     let (aad, rest) = datagram.split_first_chunk_mut::<HEADER_LEN>().ok_or(Reject::BadLength)?;
     let (text, tag) = rest.split_last_chunk_mut::<TAG_LEN>().ok_or(Reject::BadLength)?;
     if text.len() < BODY_LEN {
         return Err(Reject::BadLength);
     }
-    aead::open(secret.expose(), &Header::nonce_of(aad), aad, text, tag).map_err(|_| Reject::AuthFailure)?;
+    open(&Header::nonce_of(aad), aad, text, tag).map_err(|_| Reject::AuthFailure)?;
     let (body, metadata) = text.split_first_chunk().ok_or(Reject::BadLength)?;
     Ok(Opened { body, metadata })
 }

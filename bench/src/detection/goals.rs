@@ -36,7 +36,9 @@ pub(super) fn goals(outcomes: &Outcomes) -> Vec<Goal> {
         let how = format!("{} with {} agents", absence.name(), told.agents);
         let from = format!("{} of {} agents up in the end", told.up, told.agents);
         goals.push(Goal::exactly(format!("{how}: events"), f64::from(told.events), 1.0, from.clone()));
-        goals.push(Goal::at_most(format!("{how}: pages for single agents"), f64::from(told.pages), 0.0, from));
+        // Who is not up again in the end is a page that is still to come.
+        let pages = told.pages + told.agents.saturating_sub(told.up);
+        goals.push(Goal::at_most(format!("{how}: pages for single agents"), f64::from(pages), 0.0, from));
     }
     goals
 }
@@ -81,4 +83,73 @@ fn mistakes(name: &str, lines: &[Line]) -> Option<Goal> {
         ours.score.mean_s, oracle.score.mean_s
     );
     Some(Goal::at_most(format!("{name}: mistakes over the oracle's at equal T_D"), ratio, MISTAKES, from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detection::{fleet::Told, outages::Recovery, score::Score};
+
+    fn line(mistakes: usize, longest_s: f64) -> Line {
+        let score = Score {
+            mean_s: 1.0,
+            p999_s: 2.0,
+            longest_s,
+            mistakes,
+            mistakes_per_day: 1.0,
+            mistake_s: 1.0,
+            accuracy: 1.0,
+        };
+        Line { detector: String::new(), margin: 0, score }
+    }
+
+    fn outcomes() -> Outcomes {
+        let blindness = Blindness { injections: 9, told: 3, wrong: 0, deaths: 9, untold: 0, longest_s: 2.25 };
+        let recovery = Recovery { detector: String::new(), after_s: 2.2, baseline_s: 2.0, ratio: 1.1 };
+        let world = WorldOutcome {
+            name: "W1",
+            what: "",
+            days: 1.0,
+            every_ms: 1000.0,
+            lines: vec![line(105, 2.26), line(500, 9.0), line(100, 2.2)],
+            recoveries: vec![recovery],
+            blindness,
+        };
+        let absences = vec![Told { agents: 5, events: 1, pages: 0, up: 5 }; Absence::ALL.len()];
+        Outcomes { seed: 1, worlds: vec![world], slow: blindness, slow_longest_s: 2.25, absences }
+    }
+
+    fn missed(change: impl Fn(&mut Outcomes)) -> Vec<String> {
+        let mut outcomes = outcomes();
+        change(&mut outcomes);
+        goals(&outcomes).into_iter().filter(|goal| !goal.met).map(|goal| goal.what).collect()
+    }
+
+    #[test]
+    fn what_is_at_its_limit_is_met_and_what_is_above_is_not() {
+        assert_eq!(goals(&outcomes()).len(), 4 + 2 + 6);
+        assert_eq!(missed(|_| {}), [""; 0]);
+        let one = |missed: Vec<String>, part: &str| {
+            assert_eq!(missed.len(), 1, "{part}: {missed:?}");
+            assert!(missed[0].contains(part), "{missed:?}");
+        };
+        one(missed(|all| all.worlds[0].lines[0].score.mistakes = 106), "mistakes over the oracle's");
+        one(missed(|all| all.worlds[0].recoveries[0].ratio = 1.101), "after an outage");
+        one(missed(|all| all.worlds[0].blindness.wrong = 1), "W1: false stalls");
+        one(missed(|all| all.slow.wrong = 1), "slow: false stalls");
+        one(missed(|all| all.slow.longest_s = 2.251), "slow: a death");
+        one(missed(|all| all.worlds[0].blindness.untold = 1), "W1: a death");
+        one(missed(|all| all.absences[1].events = 2), "events");
+        one(missed(|all| all.absences[1].events = 0), "events");
+        one(missed(|all| all.absences[2].pages = 1), "pages");
+        one(missed(|all| all.absences[2].up = 4), "pages");
+    }
+
+    #[test]
+    fn mistakes_where_the_oracle_makes_none_are_missed() {
+        let ratio = |ours, oracle| mistakes("", &[line(ours, 1.0), line(oracle, 1.0)]).unwrap();
+        assert!(ratio(0, 0).met);
+        assert!(!ratio(1, 0).met);
+        assert!(ratio(0, 1).met);
+    }
 }

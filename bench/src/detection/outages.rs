@@ -31,7 +31,7 @@ pub(super) fn take(world: &World, seed: u64, count: u32, margins: &[Ns]) -> anyh
     let end = LEAD + Ns::from(count) * PERIOD;
     let outages = recurring(count, LEAD, PERIOD, OUTAGE);
     let (with, without) = (Trace::new(world, seed, end, outages), Trace::new(world, seed, end, vec![]));
-    let deaths = Deaths::new(&without, seed, DEATHS);
+    let deaths = Deaths::new(&without, seed, DEATHS.min(without.beats.len()));
     let recovery = |detector: &str, after: &[Ns], baseline: &[Ns], margin| {
         let after = quantile(&mut first_times(&with, after, margin), 0.999);
         let baseline = quantile(&mut deaths.times(baseline, margin).collect::<Vec<_>>(), 0.999);

@@ -28,6 +28,8 @@ const AGENTS: u32 = 1_000_000;
 pub(crate) const TARGET: f64 = 256.0;
 /// Slow enough for each to be told as new, or as restarted, without loss.
 const RATE: u64 = 50_000;
+/// Slower still: an announce is not repeated.
+const ANNOUNCE_RATE: u64 = 25_000;
 /// With this, a session before is kept for 15 s, and all beat once in 20 s.
 const PROMISE: Duration = Duration::from_secs(60);
 /// What all announce.
@@ -85,7 +87,7 @@ fn settled(receiver: &Receiver, fresh: Memory) -> anyhow::Result<(u64, PerAgent)
 fn announced(bench: &Bench, labels: &[&str]) -> anyhow::Result<PerAgent> {
     let receiver = Receiver::observer(bench.cores, &bench.loader)?;
     let fresh = machine::memory(receiver.id())?;
-    bench.loader.announce(receiver.address(), AGENTS, RATE, labels)?;
+    bench.loader.announce(receiver.address(), AGENTS, ANNOUNCE_RATE, labels)?;
     Ok(settled(&receiver, fresh)?.1)
 }
 

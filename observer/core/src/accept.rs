@@ -6,6 +6,7 @@ use varta_vlp::{
     key::AgentSecret,
     open::{self, Opened},
     sealed::{BODY_LEN, COUNTER_END, Flags, HEADER_LEN, Header, MAX_LEN, Message, TAG_LEN},
+    subkeys::Subkeys,
 };
 
 use crate::{
@@ -15,15 +16,6 @@ use crate::{
     time::{MILLI, MonoNs, Now, SECOND, WallNs},
     trust::Origin,
 };
-
-/// One datagram of a batch.
-#[derive(Debug)]
-pub struct Datagram<'a> {
-    /// Its bytes; decrypted in place.
-    pub bytes: &'a mut [u8],
-    /// Where it came from.
-    pub origin: Origin,
-}
 
 /// A genuine frame that waits for the horizon.
 pub(crate) struct Parked {
@@ -36,10 +28,11 @@ pub(crate) struct Parked {
 }
 
 /// What the clear header led to: steps 1 to 4.
-struct Found {
-    header: Header,
-    audience: u8,
-    agent: Option<u32>,
+#[derive(Clone, Copy)]
+pub(crate) struct Found {
+    pub(crate) header: Header,
+    pub(crate) audience: u8,
+    pub(crate) agent: Option<u32>,
 }
 
 /// An authenticated frame that is being judged.
@@ -74,32 +67,9 @@ impl Candidate<'_> {
 impl Core {
     /// Judges one datagram. Its bytes are decrypted in place.
     pub fn handle_datagram(&mut self, now: Now, origin: Origin, bytes: &mut [u8]) -> Outcome {
-        let found = self.look_up(now, bytes);
-        self.handle_found(now, origin, bytes, found)
-    }
-
-    /// Judges datagrams in order and appends an outcome for each; stops after one that is [`Outcome::Waiting`]. All are
-    /// looked up before the first is opened, so that the waits for memory overlap.
-    pub fn handle_batch(&mut self, now: Now, batch: &mut [Datagram<'_>], outcomes: &mut Vec<Outcome>) {
-        const WIDTH: usize = 64;
-        for part in batch.chunks_mut(WIDTH) {
-            let mut found: [Option<Result<Found, Reject>>; WIDTH] = [const { None }; WIDTH];
-            for (place, datagram) in found.iter_mut().zip(part.iter()) {
-                *place = Some(self.look_up(now, datagram.bytes));
-            }
-            for (found, datagram) in found.into_iter().flatten().zip(part) {
-                // A frame earlier in this part may have made the record.
-                let found = found.map(|found| Found {
-                    agent: found.agent.or_else(|| self.table.find_agent(found.header.agent)),
-                    ..found
-                });
-                let outcome = self.handle_found(now, datagram.origin, datagram.bytes, found);
-                outcomes.push(outcome);
-                if matches!(outcome, Outcome::Waiting(_)) {
-                    return;
-                }
-            }
-        }
+        let found =
+            self.look_up(now, bytes).map(|found| Found { agent: self.table.find_agent(found.header.agent), ..found });
+        self.handle_found(now, origin, bytes, &found, None)
     }
 
     /// Judges again the frame for which [`Outcome::Waiting`] was said; `None` if there is none. If the horizon is still
@@ -114,10 +84,18 @@ impl Core {
         Some(outcome)
     }
 
-    fn handle_found(&mut self, now: Now, origin: Origin, bytes: &mut [u8], found: Result<Found, Reject>) -> Outcome {
-        let outcome = match found.and_then(|found| self.open(now, origin, bytes, found)) {
-            Ok(outcome) => outcome,
-            Err(reject) => Outcome::Rejected(reject),
+    /// Steps 4 to 18 of a datagram whose header led to `found`; `lane` is where its subkey lies ready, if it does.
+    pub(crate) fn handle_found(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        bytes: &mut [u8],
+        found: &Result<Found, Reject>,
+        lane: Option<(&Subkeys, usize)>,
+    ) -> Outcome {
+        let outcome = match found {
+            Ok(found) => self.open(now, origin, bytes, found, lane).unwrap_or_else(Outcome::Rejected),
+            Err(reject) => Outcome::Rejected(*reject),
         };
         self.count(now, origin, &outcome);
         outcome
@@ -132,15 +110,15 @@ impl Core {
         }
     }
 
-    /// Steps 1 to 3 and the look-up of step 4.
-    fn look_up(&self, now: Now, bytes: &[u8]) -> Result<Found, Reject> {
+    /// Steps 1 to 3. Who sent it is not looked up yet.
+    pub(crate) fn look_up(&self, now: Now, bytes: &[u8]) -> Result<Found, Reject> {
         let header = Header::parse(bytes)?;
         let audience = self.audiences.find(header.audience, now.wall).ok_or(Reject::UnknownAudience)?;
         let (shard, shards) = self.limits.shard;
-        if header.agent.0 % u64::from(shards.max(1)) != u64::from(shard) {
+        if shards > 1 && header.agent.0 % u64::from(shards) != u64::from(shard) {
             return Err(Reject::WrongShard);
         }
-        Ok(Found { header, audience, agent: self.table.find_agent(header.agent) })
+        Ok(Found { header, audience, agent: None })
     }
 
     /// Step 4 for agents that the roster has something to say of, and for those it may not know.
@@ -170,9 +148,23 @@ impl Core {
         if now.wall > since.after(overlap) { Err(Reject::RetiredGeneration) } else { Ok(()) }
     }
 
+    /// The secret of the sender's record, if that is the one that a datagram was sealed with.
+    pub(crate) fn ready_secret(&self, found: &Found) -> Option<&AgentSecret> {
+        let record = self.table.agent(found.agent?);
+        let fits = record.generation == found.header.generation && record.audience == found.audience;
+        fits.then_some(&record.secret)
+    }
+
     /// Steps 4 to 8.
-    fn open(&mut self, now: Now, origin: Origin, bytes: &mut [u8], found: Found) -> Result<Outcome, Reject> {
-        let Found { header, audience, agent } = found;
+    fn open(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        bytes: &mut [u8],
+        found: &Found,
+        lane: Option<(&Subkeys, usize)>,
+    ) -> Result<Outcome, Reject> {
+        let Found { header, audience, agent } = *found;
         match agent {
             Some(agent) if !self.asks_roster(agent) => self.check_generation(now, &header, agent)?,
             _ => self.ask_roster(now, &header)?,
@@ -184,17 +176,15 @@ impl Core {
             self.strangers = self.strangers.checked_sub(1).ok_or(Reject::Shed)?;
         }
         let tag = open::tag(bytes).map_or(0, |[a, b, c, d, ..]| u32::from_le_bytes([*a, *b, *c, *d]));
-        let known = agent.map(|agent| self.table.agent(agent));
-        let known = known.filter(|agent| agent.generation == header.generation && agent.audience == audience);
-        let derived = match known {
-            Some(_) => None,
-            None => {
+        let mut derived = None;
+        let opened = match (self.ready_secret(found), lane) {
+            (Some(_), Some((subkeys, lane))) => subkeys.open(lane, bytes)?,
+            (Some(secret), None) => open::open(secret, bytes)?,
+            (None, _) => {
                 let audience = self.audiences.get(audience).ok_or(Reject::UnknownAudience)?;
-                Some(audience.key.agent(header.agent, header.generation))
+                open::open(derived.insert(audience.key.agent(header.agent, header.generation)), bytes)?
             }
         };
-        let secret = derived.as_ref().or(known.map(|agent| &agent.secret)).ok_or(Reject::UnknownAgent)?;
-        let opened = open::open(secret, bytes)?;
         let message = match Message::parse(&header, opened) {
             Ok(message) => message,
             Err(reject) => {
@@ -204,10 +194,11 @@ impl Core {
             }
         };
         let due = self.clamped(&header, &message);
-        let candidate = Candidate { header, message, tag, agent, audience, secret: derived, origin, due };
-        match self.settle(now, candidate)? {
+        let mut candidate = Candidate { header, message, tag, agent, audience, secret: derived, origin, due };
+        match self.settle(now, &mut candidate)? {
             Settled::Done(outcome) => Ok(outcome),
-            Settled::Waiting { horizon, secret } => {
+            Settled::Waiting(horizon) => {
+                let secret = candidate.secret.take();
                 let mut copy = [0; MAX_LEN];
                 if let Some(place) = copy.get_mut(..bytes.len()) {
                     place.copy_from_slice(bytes);
@@ -252,25 +243,25 @@ impl Core {
                     Some(audience.key.agent(header.agent, header.generation))
                 }
             };
-            self.settle(now, Candidate { header, message, tag, agent, audience, secret, origin, due })
+            self.settle(now, &mut Candidate { header, message, tag, agent, audience, secret, origin, due })
         })();
         match judged {
             Ok(Settled::Done(outcome)) => outcome,
-            Ok(Settled::Waiting { horizon, .. }) => Outcome::Waiting(horizon),
+            Ok(Settled::Waiting(horizon)) => Outcome::Waiting(horizon),
             Err(reject) => Outcome::Rejected(reject),
         }
     }
 
-    fn settle(&mut self, now: Now, candidate: Candidate<'_>) -> Result<Settled, Reject> {
-        let plan = match self.judge(now, &candidate) {
+    fn settle(&mut self, now: Now, candidate: &mut Candidate<'_>) -> Result<Settled, Reject> {
+        let plan = match self.judge(now, candidate) {
             Ok(plan) => plan,
             Err(reject) => {
-                self.note_refusal(now, &candidate, reject);
+                self.note_refusal(now, candidate, reject);
                 return Err(reject);
             }
         };
         if candidate.sent_at() > self.horizon {
-            return Ok(Settled::Waiting { horizon: candidate.sent_at(), secret: candidate.secret });
+            return Ok(Settled::Waiting(candidate.sent_at()));
         }
         Ok(Settled::Done(self.commit(now, candidate, plan)))
     }
@@ -292,5 +283,5 @@ impl Core {
 
 enum Settled {
     Done(Outcome),
-    Waiting { horizon: WallNs, secret: Option<AgentSecret> },
+    Waiting(WallNs),
 }

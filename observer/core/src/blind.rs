@@ -34,6 +34,9 @@ impl Cause {
     }
 }
 
+/// So many gaps are remembered: more than a beat that is accepted can have waited through.
+const GAPS: usize = 16;
+
 /// How long the observer has been blind without one turn of sight between.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sight {
@@ -49,8 +52,10 @@ pub(crate) struct Sight {
     pub(crate) draining: bool,
     /// A turn has ended since that gap.
     pub(crate) drained_once: bool,
-    /// The last gap.
-    pub(crate) gap: Option<(MonoNs, MonoNs)>,
+    /// The last gaps, newest first, the time between a clean stop and the start among them. None overlaps another.
+    gaps: [(MonoNs, MonoNs); GAPS],
+    /// Until when the barrier of a restart was, or is, waited out.
+    pub(crate) waited: Option<MonoNs>,
     /// Whether blindness for lost datagrams was told.
     pub(crate) drops_told: bool,
     /// Blind time that adds up until a turn that is not blind, nanoseconds.
@@ -68,14 +73,27 @@ impl Sight {
         self.after_gap = true;
         self.draining = true;
         self.drained_once = false;
-        self.gap = Some((from, now));
+        self.add_gap(from, now);
+        self.waited = self.waited.map(|until| if from <= until { until.max(now) } else { until });
         self.turn = self.turn.max(now);
     }
 
-    /// Where a passed deadline that fell into the last gap was moved to.
-    pub(crate) fn moved(&self, deadline: MonoNs) -> Option<MonoNs> {
-        let (from, to) = self.gap?;
-        (from < deadline && deadline <= to).then(|| deadline.after(to.since(from)))
+    /// Nothing was read between these two instants; what came meanwhile may still be read.
+    pub(crate) fn add_gap(&mut self, from: MonoNs, to: MonoNs) {
+        self.gaps.rotate_right(1);
+        if let Some(first) = self.gaps.first_mut() {
+            *first = (from, to);
+        }
+    }
+
+    /// From when to when the last gap was.
+    pub(crate) fn last_gap(&self) -> Option<(MonoNs, MonoNs)> {
+        self.gaps.first().copied().filter(|(_, to)| *to > MonoNs(0))
+    }
+
+    /// How much of the time since `sent` fell into gaps, nanoseconds.
+    pub(crate) fn unseen_since(&self, sent: MonoNs) -> u64 {
+        self.gaps.iter().map(|(from, to)| to.since(*from.max(&sent))).sum()
     }
 
     /// The cause of the blindness in force.
@@ -191,13 +209,24 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_in_a_gap_is_moved_by_all_of_it() {
+    fn of_a_beats_time_what_fell_into_gaps_was_not_seen() {
         let mut sight = Sight::default();
-        assert_eq!(sight.moved(at(5)), None);
+        assert_eq!(sight.unseen_since(at(5)), 0);
         sight.note_gap(at(4), at(10));
-        assert_eq!(sight.moved(at(4)), None);
-        assert_eq!(sight.moved(at(5)), Some(at(11)));
-        assert_eq!(sight.moved(at(10)), Some(at(16)));
-        assert_eq!(sight.moved(at(11)), None);
+        assert_eq!(sight.unseen_since(at(1)), 6 * SECOND);
+        assert_eq!(sight.unseen_since(at(7)), 3 * SECOND);
+        assert_eq!(sight.unseen_since(at(11)), 0);
+        sight.note_gap(at(12), at(13));
+        assert_eq!(sight.unseen_since(at(7)), 4 * SECOND);
+        assert_eq!(sight.last_gap(), Some((at(12), at(13))));
+    }
+
+    #[test]
+    fn a_gap_while_the_barrier_is_waited_out_lengthens_the_wait() {
+        let mut sight = Sight { waited: Some(at(5)), ..Sight::default() };
+        sight.note_gap(at(4), at(10));
+        assert_eq!(sight.waited, Some(at(10)));
+        sight.note_gap(at(11), at(20));
+        assert_eq!(sight.waited, Some(at(10)));
     }
 }

@@ -22,38 +22,38 @@ use crate::{
 
 impl Core {
     /// Step 18: everything at once.
-    pub(crate) fn commit(&mut self, now: Now, mut c: Candidate<'_>, plan: Plan) -> Outcome {
+    pub(crate) fn commit(&mut self, now: Now, c: &mut Candidate<'_>, plan: Plan) -> Outcome {
         self.newest_sent = self.newest_sent.max(c.sent_at());
-        let agent = self.commit_agent(now, &mut c);
+        let agent = self.commit_agent(now, c);
         let slot = match plan {
             Plan::Late { slot, previous } => {
-                self.commit_late(slot, previous, &c);
-                return Outcome::AcceptedLate(self.beat(slot, &c));
+                self.commit_late(slot, previous, c);
+                return Outcome::AcceptedLate(self.beat(slot, c));
             }
             Plan::NewSlot { evict } => {
                 if let Some(evict) = evict {
                     self.evict(now, evict);
                 }
-                let slot = self.open_slot(now, agent, &c);
-                self.commit_newest(now, slot, &c);
+                let slot = self.open_slot(now, agent, c);
+                self.commit_newest(now, slot, c);
                 self.table.slot_mut(slot).marks.set(Marks::QUIET, false);
                 self.tell_slot(now.mono, slot, |slot| SlotChange::New(slot.verdict));
                 slot
             }
             Plan::Newest { slot, relearned } => {
-                self.learn_offset(now, slot, &c, relearned);
-                self.commit_newest(now, slot, &c);
+                self.learn_offset(now, slot, c, relearned);
+                self.commit_newest(now, slot, c);
                 slot
             }
             Plan::NewSession { slot, offset, relearned } => {
-                self.begin_session(now, slot, &c, offset);
-                self.learn_offset(now, slot, &c, relearned);
-                self.commit_newest(now, slot, &c);
+                self.begin_session(now, slot, c, offset);
+                self.learn_offset(now, slot, c, relearned);
+                self.commit_newest(now, slot, c);
                 slot
             }
         };
-        self.tell_clamped(now, slot, &c);
-        Outcome::Accepted(self.beat(slot, &c))
+        self.tell_clamped(now, slot, c);
+        Outcome::Accepted(self.beat(slot, c))
     }
 
     fn beat(&self, number: u32, c: &Candidate<'_>) -> Beat {
@@ -152,12 +152,7 @@ impl Core {
             self.required.seen(missing);
         }
         let number = self.table.add_slot(Slot {
-            agent,
-            next: NONE,
-            unit: body.unit,
-            pid: body.frame.pid,
             generation: c.header.generation,
-            tag: c.tag,
             session: c.header.session_start,
             window: PackedWindow::pack(Window::starting_at(c.header.counter)),
             boot: body.boot,
@@ -166,19 +161,7 @@ impl Core {
             offset: c.offset(now.mono),
             arrival: now.mono,
             heard: now.mono,
-            beats: 0,
-            next_due_ms: 0,
-            lag_us: 0,
-            payload: 0,
-            restarts: 0,
-            stalls: 0,
-            previous: NONE,
-            status: Status::Ok,
-            phase: Phase::Ended,
-            verdict: Verdict::Critical,
-            marks: Marks::default(),
-            goodbye: Goodbye::NONE,
-            announce: None,
+            ..Slot::blank(agent, body.unit, body.frame.pid)
         });
         let marks = &mut self.table.slot_mut(number).marks;
         marks.set(Marks::ATTESTED, c.origin.attested);
@@ -352,18 +335,23 @@ impl Core {
             return self.set_phase(now, number, Phase::Ended, MonoNs::NEVER);
         }
         let deadline = self.deadline_of(number);
+        let moved = deadline.after(self.sight.unseen_since(self.mapped_send_time(number)));
         let phase = self.table.slot(number).phase;
         if deadline > now.mono {
             let hold = body.flags.has(Flags::HOLD);
-            return self.set_phase(now, number, if hold { Phase::Held } else { Phase::Live }, deadline);
+            return self.set_phase(now, number, if hold { Phase::Held } else { Phase::Live }, moved);
         }
         // Its own deadline has passed: it brings nothing up.
-        match (phase, self.sight.moved(deadline)) {
-            (Phase::Live | Phase::Held, None) => self.table.deadlines.set(number, deadline),
-            (Phase::Live | Phase::Held, Some(moved)) => {
+        match phase {
+            Phase::Live | Phase::Held if moved > now.mono => {
                 self.set_phase(now, number, Phase::Unknown(Cause::Gap), moved);
             }
-            _ => {}
+            Phase::Live | Phase::Held => self.table.deadlines.set(number, deadline),
+            Phase::Unknown(_) => {
+                let later = self.table.deadlines.get(number).max(moved);
+                self.table.deadlines.set(number, later);
+            }
+            Phase::Departed | Phase::Ended | Phase::Stalled => {}
         }
     }
 

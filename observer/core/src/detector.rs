@@ -176,11 +176,24 @@ impl Core {
 
     /// Why the slot's silence cannot be held against it yet, and when to look again.
     fn excuse(&self, now: Now, number: u32) -> Option<(Cause, MonoNs)> {
-        self.excuse_by_clock(now, number)
-            .map(|until| (Cause::Clock, until))
+        self.excuse_by_restart(now, number)
+            .map(|until| (Cause::Restart, until))
+            .or_else(|| self.excuse_by_clock(now, number).map(|until| (Cause::Clock, until)))
             .or_else(|| self.excuse_by_drops(now, number).map(|until| (Cause::Drops, until)))
             .map(|(cause, until)| (cause, until.max(now.mono.after(MILLI))))
             .or_else(|| self.excuse_by_gap(now, number).map(|until| (Cause::Gap, until)))
+    }
+
+    fn excuse_by_restart(&self, now: Now, number: u32) -> Option<MonoNs> {
+        self.end_of_wait(number).filter(|until| *until > now.mono)
+    }
+
+    /// What was last heard before or while the barrier of a restart was waited out is held to its span from the end of
+    /// that on.
+    pub(crate) fn end_of_wait(&self, number: u32) -> Option<MonoNs> {
+        let waited = self.sight.waited.filter(|waited| self.last_life(number) < *waited)?;
+        let span = self.span_of(number, self.table.slot(number).next_due());
+        Some(waited.after(span).after(self.sight.unseen_since(waited)))
     }
 
     /// While the observer's clock is suspect, those whose frames are refused for it are unknown, up to the limit.
@@ -213,7 +226,7 @@ impl Core {
     /// against the slot beside one lost later, so the slot has its whole span from there. Only where its own deadline had
     /// not passed when the gap began: nobody is excused for ever by an observer that is held up again and again.
     fn excuse_by_gap(&self, now: Now, number: u32) -> Option<MonoNs> {
-        let (from, to) = self.sight.gap?;
+        let (from, to) = self.sight.last_gap()?;
         let slot = self.table.slot(number);
         let due = slot.next_due();
         if due == 0 || slot.marks.has(Marks::HOLD) {

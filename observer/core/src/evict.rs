@@ -84,3 +84,70 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use varta_vlp::{AgentId, Generation, UnitId, key::AgentSecret};
+
+    use super::*;
+    use crate::{Limits, Saved, Settings, agent::NO_AUDIENCE, slot::Slot};
+
+    fn at(seconds: u64) -> Now {
+        Now { mono: MonoNs(seconds * SECOND), ..Now::default() }
+    }
+
+    fn core() -> Core {
+        Core::new(Settings::default(), Limits::default(), Vec::new(), 1, 1)
+    }
+
+    fn add(core: &mut Core, id: u64) -> u32 {
+        let agent = core.add_agent(AgentId(id), Generation(1), AgentSecret::from_bytes([0; 32]), NO_AUDIENCE);
+        core.mark_agent(agent);
+        agent
+    }
+
+    /// A slot that comes and goes.
+    fn pass(core: &mut Core, now: Now, agent: u32) {
+        let slot = core.table.add_slot(Slot::blank(agent, UnitId::NONE, 4242));
+        core.verdicts_add(crate::Verdict::Critical, 1);
+        core.evict(now, slot);
+    }
+
+    #[test]
+    fn who_comes_and_goes_waits_once_to_be_forgotten_and_is_from_the_last_time_on() {
+        let mut core = core();
+        let agent = add(&mut core, 1);
+        for second in 100..200 {
+            pass(&mut core, at(second), agent);
+            assert_eq!(core.slotless.len(), 1);
+        }
+        let week = FORGET / SECOND;
+        core.forget_agents(at(100 + week));
+        core.forget_agents(at(198 + week));
+        assert_eq!((core.sizes().1, core.slotless.len()), (1, 1), "not for a week yet");
+        pass(&mut core, at(199 + week), agent);
+        assert_eq!(core.slotless.len(), 1, "still waits once");
+        core.forget_agents(at(201 + week));
+        assert_eq!((core.sizes().1, core.slotless.len()), (1, 1));
+        core.forget_agents(at(201 + 2 * week));
+        assert_eq!((core.sizes().1, core.slotless.len()), (0, 0));
+    }
+
+    #[test]
+    fn who_takes_the_place_of_a_forgotten_agent_is_saved_once() {
+        let mut core = core();
+        let first = add(&mut core, 1);
+        pass(&mut core, at(100), first);
+        core.forget_agents(at(101 + FORGET / SECOND));
+        assert_eq!(add(&mut core, 2), first, "its place is used again");
+        let mut saved = Vec::new();
+        while core.take_dirty(10, |record| saved.push(record)) {}
+        let agents = saved.iter().filter_map(|record| match record {
+            Saved::Agent(agent) => Some(agent.agent),
+            _ => None,
+        });
+        assert_eq!(agents.collect::<Vec<_>>(), [AgentId(2)]);
+        core.mark_agent(first);
+        assert!(core.is_dirty(), "marked again after it was taken");
+    }
+}

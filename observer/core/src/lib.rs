@@ -15,6 +15,7 @@
 mod accept;
 mod agent;
 mod audience;
+mod batch;
 mod blind;
 mod commit;
 mod counters;
@@ -41,14 +42,14 @@ mod why;
 
 use std::collections::{HashMap, VecDeque};
 
-pub use accept::Datagram;
 pub use audience::Audience;
+pub use batch::Datagram;
 pub use blind::Cause;
 pub use counters::{Counters, Histogram, ListenerCounters, STALL_BUCKETS};
 pub use event::{AgentChange, Beat, Change, ObserverChange, Outcome, SlotChange, SlotId, Subject, Verdict};
 pub use limits::{Limits, Settings};
 pub use page::{Cursor, SlotView};
-pub use roster::{Roster, RosterEntry};
+pub use roster::{Labels, Roster, RosterEntry};
 pub use saved::{Saved, SavedAgent, SavedSlot, SlotKey, Start};
 pub use slot::Phase;
 pub use time::{MILLI, MonoNs, Now, SECOND, WallNs};

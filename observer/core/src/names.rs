@@ -80,6 +80,12 @@ pub(crate) struct Texts {
 }
 
 impl Texts {
+    /// How many different texts there are.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.index.len()
+    }
+
     /// What is to be kept of an announce.
     pub(crate) fn keep(&mut self, hasher: &FixedState, announce: &Metadata<'_>) -> Announce {
         let own = written(announce.iter().filter(|(key, _)| is_own(key))).into();
@@ -184,7 +190,7 @@ mod tests {
                 };
                 let mut different: HashSet<_> = kept.iter().flatten().map(|(_, pairs)| shared(pairs)).collect();
                 different.remove(&vec![]);
-                prop_assert_eq!(texts.index.len(), different.len(), "each text once");
+                prop_assert_eq!(texts.len(), different.len(), "each text once");
                 prop_assert_eq!(texts.texts.len() - texts.free.len(), different.len());
                 for (announce, pairs) in kept.iter().flatten() {
                     let read = texts.read(announce);

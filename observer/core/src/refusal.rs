@@ -149,3 +149,28 @@ impl Core {
         self.aside.get(&number).and_then(|aside| aside.contested_until).filter(|until| *until > now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use varta_vlp::{AgentId, Generation, key::AgentSecret};
+
+    use super::*;
+    use crate::{Limits, Settings, agent::NO_AUDIENCE, slot::Slot};
+
+    #[test]
+    fn room_for_what_many_had_for_a_while_is_given_back() {
+        let mut core = Core::new(Settings::default(), Limits::default(), Vec::new(), 1, 1);
+        let agent = core.add_agent(AgentId(1), Generation(1), AgentSecret::from_bytes([0; 32]), NO_AUDIENCE);
+        let slots: Vec<_> = (0..20_000).map(|pid| core.table.add_slot(Slot::blank(agent, UnitId::NONE, pid))).collect();
+        for slot in &slots {
+            core.aside_mut(*slot).largest_sent = Some(WallNs(u64::from(*slot)));
+        }
+        for (dropped, slot) in (1..).zip(&slots) {
+            core.drop_aside(*slot);
+            assert_eq!(core.aside.len(), slots.len() - dropped);
+            let most = (16 * core.aside.len()).max(2048);
+            assert!(core.aside.capacity() <= most, "room for {} after {dropped}", core.aside.capacity());
+        }
+        assert!(core.aside.capacity() <= 2048);
+    }
+}

@@ -1,10 +1,16 @@
 //! The roster as the core needs it. Its file form is not known here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use varta_vlp::{AgentId, Generation};
 
 use crate::time::WallNs;
+
+/// Labels by key.
+pub type Labels = BTreeMap<Box<str>, Box<str>>;
 
 /// One agent's entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,7 +18,7 @@ pub struct RosterEntry {
     /// The agent's name.
     pub name: Box<str>,
     /// Labels that decide; they win over announced ones.
-    pub labels: BTreeMap<Box<str>, Box<str>>,
+    pub labels: Arc<Labels>,
     /// Generations refused for good.
     pub revoked: Vec<Generation>,
     /// From when on the agent is refused.
@@ -39,11 +45,16 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// A roster of these agents; a later entry of the same id replaces an earlier one.
+    /// A roster of these agents; a later entry of the same id replaces an earlier one. Equal labels of many are kept once.
     #[must_use]
     pub fn new(agents: impl IntoIterator<Item = (AgentId, RosterEntry)>) -> Self {
         let mut roster = Self::default();
-        for (agent, entry) in agents {
+        let mut different: HashSet<Arc<Labels>> = HashSet::new();
+        for (agent, mut entry) in agents {
+            match different.get(&entry.labels) {
+                Some(known) => entry.labels = Arc::clone(known),
+                None => drop(different.insert(Arc::clone(&entry.labels))),
+            }
             match roster.places.get(&agent.0).and_then(|place| roster.entries.get_mut(*place as usize)) {
                 Some(known) => known.1 = entry,
                 None => {
@@ -77,5 +88,26 @@ impl Roster {
     /// The entry at `place`, in the order given.
     pub(crate) fn at(&self, place: usize) -> Option<&(AgentId, RosterEntry)> {
         self.entries.get(place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_labels_are_kept_once() {
+        let labels = |site: &str| Arc::new(Labels::from([("site".into(), site.into())]));
+        let entry = |name: &str, site| {
+            (
+                AgentId(u64::from(name.as_bytes()[0])),
+                RosterEntry { name: name.into(), labels: labels(site), ..RosterEntry::default() },
+            )
+        };
+        let roster = Roster::new([entry("a", "zrh"), entry("b", "ams"), entry("c", "zrh"), entry("a", "ams")]);
+        let of = |name: u8| &roster.get(AgentId(u64::from(name))).unwrap().labels;
+        assert_eq!([of(b'a'), of(b'b'), of(b'c')].map(|known| &*known["site"]), ["ams", "ams", "zrh"]);
+        assert!(Arc::ptr_eq(of(b'a'), of(b'b')), "the later entry's, and another's");
+        assert!(!Arc::ptr_eq(of(b'a'), of(b'c')));
     }
 }

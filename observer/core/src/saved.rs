@@ -97,7 +97,7 @@ pub struct SavedSlot {
     pub hold: bool,
     /// Whether the session had a terminal beat.
     pub terminal: bool,
-    /// The newest announce, as received.
+    /// The newest announce, as received; what is no metadata is not taken back.
     pub announce: Option<Box<[u8]>>,
 }
 
@@ -156,7 +156,7 @@ impl Core {
             offset: (!slot.marks.has(Marks::UNLEARNED)).then_some(slot.offset),
             arrival: slot.arrival,
             heard: slot.heard,
-            deadline: self.table.deadlines.get(number),
+            deadline: self.deadline_to_keep(number),
             contested_until: self.aside.get(&number).and_then(|aside| aside.contested_until),
             beats: slot.beats,
             next_due_ms: slot.next_due_ms,
@@ -169,6 +169,12 @@ impl Core {
             terminal: slot.marks.has(Marks::TERMINAL),
             announce: self.table.announced(number).map(Announced::bytes),
         })))
+    }
+
+    /// When a slot is to be judged; a wait for a barrier that excuses it is not known to the next observer.
+    fn deadline_to_keep(&self, number: u32) -> MonoNs {
+        let deadline = self.table.deadlines.get(number);
+        deadline.max(self.end_of_wait(number).unwrap_or_default())
     }
 
     /// Hands out what changed since it was last saved, at most `limit` records; false when nothing is left.
@@ -272,12 +278,7 @@ impl Core {
         marks.set(Marks::TERMINAL, saved.terminal);
         marks.set(Marks::UNLEARNED, !same_boot || saved.offset.is_none());
         let number = self.table.add_slot(Slot {
-            agent,
-            next: NONE,
-            unit: key.unit,
-            pid: key.pid,
             generation: saved.generation,
-            tag: 0,
             session: saved.session,
             window: PackedWindow::pack(Window::from_parts(saved.window.0, saved.window.1)),
             boot: saved.boot,
@@ -288,17 +289,13 @@ impl Core {
             heard: saved.heard,
             beats: saved.beats,
             next_due_ms: saved.next_due_ms,
-            lag_us: 0,
             payload: saved.payload,
             restarts: saved.restarts,
             stalls: saved.stalls,
-            previous: NONE,
             status: saved.status,
-            phase: Phase::Ended,
-            verdict: Verdict::Critical,
             marks,
             goodbye: saved.last_counter.map_or(Goodbye::NONE, |counter| Goodbye::at(saved.window.0, counter)),
-            announce: None,
+            ..Slot::blank(agent, key.unit, key.pid)
         });
         if let Some(announce) = saved.announce.as_deref().and_then(|bytes| Metadata::parse(bytes).ok()) {
             self.table.set_announce(number, Some(&announce));
@@ -349,11 +346,16 @@ impl Core {
         };
         let unknown = self.restart_deadlines(now, how, sighted);
         self.blind_for(Cause::Restart, away);
+        let from = MonoNs(now.mono.0.saturating_sub(away));
+        match how {
+            Start::Clean { .. } => self.sight.add_gap(from, now.mono),
+            Start::Crash { .. } | Start::Lost => self.sight.waited = Some(sighted),
+            Start::First => {}
+        }
         if sighted > now.mono {
             self.sight.restart_until = Some(sighted);
         }
         if how != Start::First {
-            let from = MonoNs(now.mono.0.saturating_sub(away));
             let what = ObserverChange::Blind { cause: Cause::Restart, from, to: Some(sighted), slots: unknown };
             self.tell_observer(now.mono, what);
         }

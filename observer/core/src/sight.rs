@@ -35,7 +35,7 @@ impl Core {
     /// the whole of it, and slots whose unmoved deadline fell in it are unknown until heard or until the moved one.
     pub fn handle_gap(&mut self, from: MonoNs, now: Now) {
         // Two gaps told for one turn do not count twice.
-        let from = self.sight.gap.map_or(from, |(_, to)| from.max(to));
+        let from = self.sight.last_gap().map_or(from, |(_, to)| from.max(to));
         let gap = now.mono.since(from);
         if gap == 0 {
             return;

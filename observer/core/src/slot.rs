@@ -195,6 +195,39 @@ pub(crate) struct Slot {
 const _: () = assert!(size_of::<Slot>() <= 152, "there may be a million slots");
 
 impl Slot {
+    /// One of which nothing is known yet. Its phase and verdict are those under which it is counted until it has others.
+    pub(crate) fn blank(agent: u32, unit: UnitId, pid: u32) -> Self {
+        Self {
+            agent,
+            next: NONE,
+            unit,
+            pid,
+            generation: Generation(0),
+            tag: 0,
+            session: 0,
+            window: PackedWindow::default(),
+            boot: 0,
+            timestamp: 0,
+            sent_at: WallNs(0),
+            offset: 0,
+            arrival: MonoNs(0),
+            heard: MonoNs(0),
+            beats: 0,
+            next_due_ms: 0,
+            lag_us: 0,
+            payload: 0,
+            restarts: 0,
+            stalls: 0,
+            previous: NONE,
+            status: Status::Ok,
+            phase: Phase::Ended,
+            verdict: Verdict::Critical,
+            marks: Marks::default(),
+            goodbye: Goodbye::NONE,
+            announce: None,
+        }
+    }
+
     /// The minimum offset as it stands at `now`, leak applied.
     pub(crate) fn offset_at(&self, now: MonoNs) -> i64 {
         self.offset.saturating_add_unsigned(leaked(now.since(self.arrival)))

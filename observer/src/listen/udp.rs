@@ -26,6 +26,8 @@ use super::filter::Filter;
 
 /// Datagrams read at once.
 pub(crate) const BATCH: usize = 64;
+/// While a socket is not emptied, one batch in so many is read with its control messages.
+const TOLD: u32 = 4;
 /// One byte more than the largest legal datagram, so that a longer one is seen to be longer.
 const ROOM: usize = MAX_LEN + 1;
 
@@ -126,7 +128,7 @@ pub(crate) struct Received {
     pub(crate) count: usize,
     /// Whether the socket was empty afterwards.
     pub(crate) emptied: bool,
-    /// When the kernel took in the first of them.
+    /// When the kernel took in the first of them; of a full batch behind a full one it may not be known.
     pub(crate) arrived: Option<WallNs>,
     /// By how much SO_RXQ_OVFL rose.
     pub(crate) dropped: u64,
@@ -163,6 +165,10 @@ pub(crate) struct Udp {
     bound: BoundUdp,
     headers: Headers,
     control: Vec<u8>,
+    /// Full batches since one was read with its control messages; 0 if the socket was empty.
+    untold: u32,
+    /// Whether datagrams carry their times of arrival.
+    stamped: bool,
     /// The newest SO_RXQ_OVFL, which wraps.
     overflow: u32,
 }
@@ -170,10 +176,11 @@ pub(crate) struct Udp {
 impl Udp {
     pub(crate) fn new(bound: BoundUdp) -> Self {
         let headers = match bound.family() {
-            AddressFamily::Inet6 => Headers::V6(MultiHeaders::preallocate(BATCH - 1, None)),
-            _ => Headers::V4(MultiHeaders::preallocate(BATCH - 1, None)),
+            AddressFamily::Inet6 => Headers::V6(MultiHeaders::preallocate(BATCH, None)),
+            _ => Headers::V4(MultiHeaders::preallocate(BATCH, None)),
         };
-        Self { bound, headers, control: cmsg_space!(TimeSpec, u32), overflow: 0 }
+        let control = cmsg_space!(TimeSpec, u32);
+        Self { bound, headers, control, untold: 0, stamped: true, overflow: 0 }
     }
 
     /// The socket itself.
@@ -192,12 +199,29 @@ impl Udp {
     /// What the system said, other than that there is nothing to read.
     pub(crate) fn receive(&mut self, buffers: &mut Buffers) -> io::Result<Received> {
         let fd = self.fd();
+        let told = self.untold == 0;
+        if told {
+            self.stamp(true);
+        }
+        let control = told.then_some(&mut self.control[..]);
         let (received, overflow) = match &mut self.headers {
-            Headers::V4(headers) => read_batch(fd, headers, &mut self.control, buffers)?,
-            Headers::V6(headers) => read_batch(fd, headers, &mut self.control, buffers)?,
+            Headers::V4(headers) => read_batch(fd, headers, control, buffers)?,
+            Headers::V6(headers) => read_batch(fd, headers, control, buffers)?,
         };
+        self.untold = if received.emptied { 0 } else { (self.untold + 1) % TOLD };
+        if self.untold != 0 {
+            self.stamp(false);
+        }
         let dropped = overflow.map_or(0, |overflow| self.raise(overflow));
         Ok(Received { dropped, ..received })
+    }
+
+    /// Has datagrams carry their times of arrival or not. They are taken either way; handing them over costs a few
+    /// hundredths of all reading.
+    fn stamp(&mut self, stamped: bool) {
+        if self.stamped != stamped && setsockopt(&self.bound.socket, ReceiveTimestampns, &stamped).is_ok() {
+            self.stamped = stamped;
+        }
     }
 
     /// SO_RXQ_OVFL was seen to be `overflow`. Returns by how much it rose.
@@ -212,32 +236,16 @@ impl Udp {
     }
 }
 
-/// The first datagram is read with its control messages, the rest without: reused headers would lose them.
+/// Control messages are read of the first datagram, if of any: reused headers would lose them.
 fn read_batch<S: SockaddrLike + Copy + Into<SocketAddr>>(
     fd: RawFd,
     headers: &mut MultiHeaders<S>,
-    control: &mut [u8],
+    control: Option<&mut [u8]>,
     buffers: &mut Buffers,
 ) -> io::Result<(Received, Option<u32>)> {
     let Buffers { bytes, lens, from } = buffers;
-    let Some((first, rest)) = bytes.split_first_mut() else {
-        return Ok((Received::default(), None));
-    };
     let mut received = Received { emptied: true, ..Received::default() };
     let mut overflow = None;
-    let mut slice = [IoSliceMut::new(first)];
-    let message = match recvmsg::<S>(fd, &mut slice, Some(control), MsgFlags::empty()) {
-        Ok(message) => message,
-        Err(Errno::EAGAIN) => return Ok((received, None)),
-        Err(errno) => return Err(errno.into()),
-    };
-    for control in message.cmsgs().into_iter().flatten() {
-        match control {
-            ControlMessageOwned::RxqOvfl(count) => overflow = Some(count),
-            ControlMessageOwned::ScmTimestampns(at) => received.arrived = Some(wall(at)),
-            _ => {}
-        }
-    }
     let mut places = lens.iter_mut().zip(from.iter_mut());
     let mut keep = |len, address: Option<S>| {
         if let (Some((place, from)), Some(address)) = (places.next(), address) {
@@ -245,18 +253,36 @@ fn read_batch<S: SockaddrLike + Copy + Into<SocketAddr>>(
             received.count += 1;
         }
     };
-    keep(message.bytes, message.address);
-    let mut rest = rest.iter_mut();
-    let mut slices: [[IoSliceMut<'_>; 1]; BATCH - 1] =
+    let mut rest = bytes.iter_mut();
+    let told = control.is_some();
+    if let Some((control, first)) = control.and_then(|control| Some((control, rest.next()?))) {
+        let mut slice = [IoSliceMut::new(first)];
+        let message = match recvmsg::<S>(fd, &mut slice, Some(control), MsgFlags::empty()) {
+            Ok(message) => message,
+            Err(Errno::EAGAIN) => return Ok((received, None)),
+            Err(errno) => return Err(errno.into()),
+        };
+        keep(message.bytes, message.address);
+        for control in message.cmsgs().into_iter().flatten() {
+            match control {
+                ControlMessageOwned::RxqOvfl(count) => overflow = Some(count),
+                ControlMessageOwned::ScmTimestampns(at) => received.arrived = Some(wall(at)),
+                _ => {}
+            }
+        }
+    }
+    let left = rest.len();
+    let mut slices: [[IoSliceMut<'_>; 1]; BATCH] =
         std::array::from_fn(|_| [IoSliceMut::new(rest.next().map_or(&mut [], |bytes| &mut bytes[..]))]);
-    match recvmmsg(fd, headers, &mut slices, MsgFlags::empty(), None) {
+    match recvmmsg(fd, headers, slices.iter_mut().take(left), MsgFlags::empty(), None) {
         Ok(messages) => messages.for_each(|message| keep(message.bytes, message.address)),
         Err(Errno::EAGAIN) => {}
         // The first one was read; the next call meets the error again if it lasts.
-        Err(_) => {
+        Err(_) if told => {
             received.emptied = false;
             return Ok((received, overflow));
         }
+        Err(errno) => return Err(errno.into()),
     }
     received.emptied = received.count < BATCH;
     Ok((received, overflow))
@@ -297,6 +323,38 @@ mod tests {
             let second = udp.receive(&mut buffers).unwrap();
             assert_eq!((second.count, second.emptied), (70 - BATCH, true));
             assert_eq!(buffers.datagrams().next().unwrap().0[0], 64);
+        }
+    }
+
+    #[test]
+    fn full_batches_tell_of_arrivals_now_and_then_and_the_first_after_a_silence_always() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let bound = BoundUdp::bind(address.parse().unwrap(), 1 << 20).unwrap();
+            let sender = UdpSocket::bind(address).unwrap();
+            sender.connect(bound.local).unwrap();
+            let (mut udp, mut buffers) = (Udp::new(bound), Buffers::new());
+            for _ in 0..2 {
+                for number in 0..9 * BATCH {
+                    sender.send(&(number as u64).to_le_bytes()).unwrap();
+                }
+                let mut told = Vec::new();
+                let mut next = 0;
+                loop {
+                    let received = udp.receive(&mut buffers).unwrap();
+                    told.push(received.arrived.is_some());
+                    for (bytes, _) in buffers.datagrams().take(received.count) {
+                        assert_eq!(bytes, u64::to_le_bytes(next), "in order, with or without");
+                        next += 1;
+                    }
+                    if received.emptied {
+                        break;
+                    }
+                }
+                assert_eq!(next, 9 * BATCH as u64);
+                assert_eq!(told, [true, false, false, false, true, false, false, false, true, false]);
+                sender.send(b"alone").unwrap();
+                assert!(udp.receive(&mut buffers).unwrap().arrived.is_some());
+            }
         }
     }
 

@@ -100,6 +100,8 @@ pub struct Slot {
     pub arrival: u64,
     /// Of the newest frame.
     pub sent_at: u64,
+    /// When that was sent by the observer's boottime.
+    sent: Option<u64>,
     largest: u64,
     timestamp: u64,
     /// The newest promise or hold after clamping, nanoseconds.
@@ -107,6 +109,9 @@ pub struct Slot {
     /// Whether it is a hold.
     pub hold: bool,
     delayed_since: Option<u64>,
+    /// The furthest that the sender's clock was ahead of the right time since the minimum offset was learnt: no part of
+    /// what an observer knows, but kept with it.
+    pub most_ahead: i64,
     farewell: Option<Farewell>,
     /// What the floor would be had STEPPED been left out of account.
     unstepped: Option<Floor>,
@@ -142,12 +147,16 @@ impl Session {
 }
 
 impl Slot {
+    /// When the newest beat was sent by the observer's boottime.
+    #[must_use]
+    pub const fn mapped_send_time(&self) -> Option<u64> {
+        self.sent
+    }
+
     /// When the newest beat is overdue by the observer's boottime, blindness left out of account.
     #[must_use]
     pub fn deadline(&self, settings: &Settings) -> Option<u64> {
-        let floor = self.session.floor?.now(self.arrival);
-        let sent = i128::from(self.sent_at) + floor;
-        u64::try_from(sent + i128::from(span(settings, self.due, self.hold))).ok()
+        Some(self.sent?.saturating_add(span(settings, self.due, self.hold)))
     }
 
     /// Whether its process said that it ends.

@@ -91,6 +91,8 @@ pub struct Observer {
     judged: MonoNs,
     stalled_from: u64,
     frozen: bool,
+    /// The gaps told, and the time between a clean stop and the start, by boottime.
+    gaps: Vec<(u64, u64)>,
     /// Changes told, for scenarios to read.
     pub told: Vec<Change>,
     /// Changes told since this was last taken.
@@ -138,6 +140,7 @@ impl Observer {
             judged: MonoNs(0),
             stalled_from: 0,
             frozen: false,
+            gaps: Vec::new(),
             churn: limits.slots_per_agent < Limits::default().slots_per_agent,
             seed,
         }
@@ -326,6 +329,8 @@ impl Observer {
         }
         self.unseen.add(from_t.max(self.stalled_from.min(t)), t);
         self.unseen.lengthen(t - from_t);
+        let from = from.max(MonoNs(self.gaps.last().map_or(0, |(_, to)| *to)));
+        self.gaps.push((from.0, now.mono.0));
         for life in self.lives.values_mut() {
             life.moved += now.mono.since(from);
         }

@@ -11,8 +11,8 @@ mod sender;
 use std::collections::{HashMap, HashSet};
 
 use varta_core::{
-    Core, Datagram, Limits, MILLI, MonoNs, Now, Origin, Outcome, Reject, Roster, RosterEntry, SECOND, Saved, Settings,
-    Start, WallNs,
+    Core, Datagram, Labels, Limits, MILLI, MonoNs, Now, Origin, Outcome, Reject, Roster, RosterEntry, SECOND, Saved,
+    Settings, Start, WallNs,
 };
 use varta_vlp::{AgentId, Generation, UnitId, open};
 
@@ -466,7 +466,7 @@ fn roster(input: &mut Input<'_>, now: Now) -> Option<Roster> {
         (has & 1 == 0).then(|| {
             let entry = RosterEntry {
                 name: (*name).into(),
-                labels: [("site".into(), "ams".into())].into(),
+                labels: Labels::from([("site".into(), "ams".into())]).into(),
                 revoked: if has & 2 == 0 { Vec::new() } else { vec![Generation(1 + u32::from(has & 4))] },
                 expires: (has & 8 != 0).then_some(expires),
                 required: has & 16 != 0,

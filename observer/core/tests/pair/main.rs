@@ -4,6 +4,7 @@
 mod sender;
 mod world;
 
+mod batches;
 mod blindness;
 mod bounds;
 mod conflicts;
@@ -15,4 +16,5 @@ mod roster;
 mod sessions;
 mod traffic;
 mod turnover;
+mod unseen;
 mod verdicts;

@@ -1,6 +1,8 @@
 //! The roster in force: revoked, removed, required, and what it grants.
 
-use varta_core::{AgentChange, Change, MILLI, Outcome, Reject, Roster, RosterEntry, SECOND, SlotChange, Verdict};
+use varta_core::{
+    AgentChange, Change, Labels, MILLI, Outcome, Reject, Roster, RosterEntry, SECOND, SlotChange, Verdict,
+};
 use varta_vlp::Generation;
 
 use crate::{
@@ -210,7 +212,7 @@ fn a_sleep_of_the_observer_makes_nobody_missing() {
 #[test]
 fn the_roster_grants_longer_promises_and_its_labels_win() {
     let mut pair = Pair::new();
-    let labels = [("role".into(), "db".into())].into_iter().collect();
+    let labels = Labels::from([("role".into(), "db".into())]).into();
     set(&mut pair, &[RosterEntry { max_promise: Some(7200 * SECOND), labels, ..entry("web-1") }]);
     let mut sender = api();
     let bytes = sender.announce(pair.t, Say::due(7_200_000), &[("role", "web"), ("site", "a"), ("unit", "api")]);

@@ -59,12 +59,14 @@ impl Model {
         slot.sent_at = body.sent_at;
         slot.largest = slot.largest.max(body.sent_at);
         slot.arrival = now.mono.0;
+        slot.sent =
+            slot.session.floor.and_then(|floor| u64::try_from(i128::from(body.sent_at) + floor.now(now.mono.0)).ok());
         slot.due = clamped(&self.settings, body);
         slot.clamped = u64::from(body.next_due_ms) * varta_core::MILLI > slot.due;
         slot.hold = body.flags.has(Flags::HOLD);
         slot.delayed_since = None;
         let late = 2 * self.settings.skew + max_delay(&self.settings, slot.due);
-        if now.mono.0 - slot.heard > late {
+        if now.mono.0.saturating_sub(slot.heard) > late {
             slot.previous = None;
         }
         if body.frame.is_terminal() {
@@ -106,11 +108,13 @@ impl Slot {
             heard: now.mono.0,
             arrival: now.mono.0,
             sent_at: body.sent_at,
+            sent: None,
             largest: body.sent_at,
             timestamp: body.frame.timestamp,
             due: 0,
             hold: false,
             delayed_since: None,
+            most_ahead: sealed.ahead,
             farewell: None,
             unstepped: None,
             clamped: false,
@@ -135,6 +139,8 @@ impl Slot {
     fn learn(&mut self, now: Now, sealed: &Sealed, relearns: bool) {
         let offset = i128::from(now.mono.0) - i128::from(sealed.body.sent_at);
         let own = Floor { offset, at: now.mono.0 };
+        let anew = relearns || self.session.floor.is_none();
+        self.most_ahead = if anew { sealed.ahead } else { self.most_ahead.max(sealed.ahead) };
         let lower = |floor: Floor| floor.now(now.mono.0) >= offset;
         if relearns || self.session.floor.is_none_or(lower) {
             self.session.floor = Some(own);

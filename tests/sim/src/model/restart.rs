@@ -98,6 +98,7 @@ impl Slot {
         }
         if !same_boot {
             slot.session.floor = None;
+            slot.sent = None;
             (slot.arrival, slot.heard) = (now.mono.0, now.mono.0);
         }
         slot

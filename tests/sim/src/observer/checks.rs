@@ -121,10 +121,7 @@ impl Observer {
         };
         let rule = if slot.has_stepped() { Rule::Stepped } else { Rule::Blindness };
         let span = model::span(&self.settings, slot.due, slot.hold);
-        let unseen = self.unseen.between(life.sent, t);
-        if unseen > 0 {
-            return Ok(());
-        }
+        let unseen = self.unseen.between(life.sent, t, life.heard);
         let seen = (t - life.sent).saturating_sub(unseen);
         if seen + UNTOLD + span / 500 + life.fallen_behind < span {
             let what = format!(

@@ -133,7 +133,7 @@ impl Observer {
         }
         self.model.commit(now, sealed, plan, evicted);
         if got == Expected::Accepted {
-            self.heard(now, t, sealed, plan);
+            self.heard(now, t, sealed);
         }
         Ok(())
     }

@@ -6,21 +6,21 @@ use varta_vlp::Reject;
 use super::Observer;
 use crate::{
     clock::EPOCH,
-    model::{self, Expected, Plan, key_of},
+    model::{self, Expected, key_of},
     process::Sealed,
 };
 
 /// The newest accepted frame of a slot, in true time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Life {
+    /// When it was accepted.
+    pub(super) heard: u64,
     /// When it was sealed.
     pub(super) sent: u64,
     /// Alive at most until this, on a timeline without what lengthens lives.
     pub(super) until: u64,
     /// How much further ahead than its own the sender's clock was when the slot's minimum offset was seen, nanoseconds.
     pub(super) fallen_behind: u64,
-    /// The furthest that it was ahead of the right time since the minimum offset was learnt.
-    pub(super) most_ahead: i64,
     /// How far its deadline was moved since, by the observer's boottime.
     pub(super) moved: u64,
 }
@@ -29,6 +29,9 @@ pub(super) struct Life {
 #[derive(Debug, Default)]
 pub(super) struct Unseen {
     intervals: Vec<(u64, u64)>,
+    /// Waits for a barrier that a stop ended early. What is heard after that was not kept from being seen by them.
+    cut: Vec<(u64, u64)>,
+    wait: Option<(u64, u64)>,
     lengthened: u64,
     down_since: Option<u64>,
 }
@@ -36,9 +39,21 @@ pub(super) struct Unseen {
 impl Unseen {
     /// Nothing was seen from `from` to `to`.
     pub(super) fn add(&mut self, from: u64, to: u64) {
-        let from = self.intervals.last().map_or(from, |(_, last)| from.max(*last));
         if from < to {
             self.intervals.push((from, to));
+        }
+    }
+
+    /// A barrier is waited out from `from` to `to`.
+    fn wait(&mut self, from: u64, to: u64) {
+        self.wait = (from < to).then_some((from, to));
+    }
+
+    /// The observer stops, and with it the wait for its barrier.
+    fn end_wait(&mut self, t: u64) {
+        if let Some((from, to)) = self.wait.take() {
+            let list = if to <= t { &mut self.intervals } else { &mut self.cut };
+            list.push((from, to.min(t)));
         }
     }
 
@@ -52,10 +67,18 @@ impl Unseen {
         t.saturating_sub(self.lengthened)
     }
 
-    /// How much of the time from `from` to `to` was not seen.
-    pub(super) fn between(&self, from: u64, to: u64) -> u64 {
-        let part = |(a, b): &(u64, u64)| (*b).min(to).saturating_sub((*a).max(from));
-        self.intervals.iter().rev().take_while(|(_, end)| *end > from).map(part).sum()
+    /// How much of the time from `from` to `to` was not seen, for what was heard at `heard`.
+    pub(super) fn between(&self, from: u64, to: u64, heard: u64) -> u64 {
+        let cut = self.cut.iter().filter(|(_, end)| heard <= *end);
+        let mut all: Vec<_> = self.intervals.iter().chain(cut).chain(self.wait.as_ref()).copied().collect();
+        all.sort_unstable();
+        let (mut sum, mut done) = (0, from);
+        for (a, b) in all {
+            let (a, b) = (a.max(done), b.min(to));
+            sum += b.saturating_sub(a);
+            done = done.max(b);
+        }
+        sum
     }
 }
 
@@ -90,7 +113,7 @@ impl Tally {
 
 impl Observer {
     /// A frame was accepted as the newest of its slot.
-    pub(super) fn heard(&mut self, now: Now, t: u64, sealed: &Sealed, plan: Plan) {
+    pub(super) fn heard(&mut self, now: Now, t: u64, sealed: &Sealed) {
         let due = model::clamped(&self.settings, &sealed.body);
         let hold = sealed.body.flags.has(varta_vlp::sealed::Flags::HOLD);
         let span = model::span(&self.settings, due, hold);
@@ -101,16 +124,17 @@ impl Observer {
         // A host's clock may run a little slower than the true time.
         let until = t.min(latest).saturating_add(span).saturating_add(span / 500 + 2_000_000);
         let slot = (sealed.header.agent.0, key_of(&sealed.body));
-        let anew =
-            !matches!(plan, Plan::Newest { relearns: false } | Plan::NewSession { carries: true, relearns: false });
-        let before = self.lives.get(&slot).filter(|_| !anew).map_or(i64::MIN, |life| life.most_ahead);
-        let most_ahead = before.max(sealed.ahead);
+        let known = self.model.slot(slot.0, slot.1);
+        let most_ahead = known.map_or(sealed.ahead, |known| known.most_ahead);
+        let mapped = known.and_then(model::Slot::mapped_send_time);
+        let unseen = |mapped: u64| self.gaps.iter().map(|(from, to)| to.saturating_sub(*from.max(&mapped))).sum();
+        let moved = mapped.map_or(0, unseen);
         let life = Life {
+            heard: t,
             sent: sealed.t,
-            until: self.unseen.shortened(until),
+            until: self.unseen.shortened(until) + moved,
             fallen_behind: most_ahead.abs_diff(sealed.ahead),
-            most_ahead,
-            moved: 0,
+            moved,
         };
         self.lives.insert(slot, life);
     }
@@ -122,6 +146,7 @@ impl Observer {
 
     /// It is there again, and sees once its barrier is waited out.
     pub(super) fn began(&mut self, t: u64, now: Now, how: Start) {
+        self.gaps.clear();
         let Some(from) = self.unseen.down_since.take() else { return };
         let wait = match how {
             Start::Crash { .. } | Start::Lost => {
@@ -130,7 +155,12 @@ impl Observer {
             }
             Start::First | Start::Clean { .. } => 0,
         };
-        self.unseen.add(from, t + wait);
+        if let Start::Clean { away, .. } = how {
+            self.gaps.push((now.mono.0.saturating_sub(away), now.mono.0));
+        }
+        self.unseen.end_wait(from);
+        self.unseen.add(from, t);
+        self.unseen.wait(t, t + wait);
         self.unseen.lengthen(t - from);
     }
 }
