@@ -67,6 +67,8 @@ enum Verb {
     Flood(flood::FloodArgs),
     /// Memory while one agent opens unit after unit and session after session; fails if it is not flat.
     Churn(churn::ChurnArgs),
+    /// One who asks an observer for everything without a pause.
+    Asks(spine::served::AsksArgs),
     /// Genuine agents in one process, to stand beside a flood.
     Agents(agents::AgentsArgs),
 }
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
         Verb::Detection(args) => detection::run(&args),
         Verb::Exec(args) => exec::run(&args),
         Verb::Flood(args) => flood::run(&args),
+        Verb::Asks(args) => spine::served::asks(&args),
         Verb::Churn(args) => churn::run(&args),
         Verb::Agents(args) => agents::run(&args),
     };
