@@ -26,7 +26,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 
 use self::{
@@ -110,6 +110,7 @@ fn take_world(world: &World, args: &DetectionArgs) -> anyhow::Result<WorldOutcom
     let trace = Trace::new(world, args.seed, end, recurring(1, end / 2, end, OUTAGE));
     let deaths = Deaths::new(&trace, args.seed, DEATHS.min(trace.beats.len()));
     let run = subject::run(world, &trace, &Stalls::default(), end)?;
+    ensure!(run.unknown == 0, "{}: unknown {} times to an observer that sees", world.name, run.unknown);
     let score = Score::new(&trace, &deaths, &run.deadlines, 0, &run.stalls);
     let mean = deaths.mean(&run.deadlines, 0);
     let mut lines = vec![Line { detector: SUBJECT.to_owned(), margin: 0, score }];

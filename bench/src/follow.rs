@@ -28,10 +28,13 @@ pub(crate) enum News {
     Stall(Stall),
     /// So many events could not be kept for this follower.
     Lagged(u64),
+    /// The observer says that it could not see.
+    Blind,
 }
 
 #[derive(Deserialize)]
 struct Event {
+    kind: Option<String>,
     agent: Option<String>,
     to: Option<String>,
     late_us: Option<u64>,
@@ -43,6 +46,9 @@ fn news(data: &str, read: Duration) -> Option<News> {
     let event: Event = serde_json::from_str(data).ok()?;
     if let (Some(seen), Some(next)) = (event.seen, event.next) {
         return Some(News::Lagged(next - seen - 1));
+    }
+    if event.kind.as_deref() == Some("blind") {
+        return Some(News::Blind);
     }
     let stalled = event.to.as_deref() == Some("stalled");
     Some(News::Stall(Stall { agent: event.agent?, judged_us: event.late_us.filter(|_| stalled)?, read }))
@@ -78,6 +84,7 @@ mod tests {
         assert_eq!(told, Stall { agent: "web-1".to_owned(), judged_us: 7, read: at });
         assert!(news(&stall.replace("stalled", "up"), at).is_none());
         assert!(news("{}", at).is_none());
+        assert!(matches!(news(r#"{"kind":"blind","cause":"gap"}"#, at), Some(News::Blind)));
         assert!(matches!(news(r#"{"seen":5,"next":9}"#, at), Some(News::Lagged(3))));
     }
 }

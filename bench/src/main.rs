@@ -28,6 +28,7 @@ mod bare;
 mod churn;
 mod clock;
 mod detection;
+mod exec;
 mod flood;
 mod follow;
 mod load;
@@ -60,10 +61,14 @@ enum Verb {
     Bare(bare::BareArgs),
     /// How soon deaths are told and how often the living are accused, in simulated worlds, beside other detectors.
     Detection(detection::DetectionArgs),
+    /// From the death of a program under `varta exec` to its verdict, on this host.
+    Exec(exec::ExecArgs),
     /// What an attacker sends, bounded in time and count.
     Flood(flood::FloodArgs),
     /// Memory while one agent opens unit after unit and session after session; fails if it is not flat.
     Churn(churn::ChurnArgs),
+    /// One who asks an observer for everything without a pause.
+    Asks(spine::served::AsksArgs),
     /// Genuine agents in one process, to stand beside a flood.
     Agents(agents::AgentsArgs),
 }
@@ -73,7 +78,9 @@ fn main() -> ExitCode {
         Verb::Spine(args) => spine::run(&args),
         Verb::Bare(args) => bare::run(&args),
         Verb::Detection(args) => detection::run(&args),
+        Verb::Exec(args) => exec::run(&args),
         Verb::Flood(args) => flood::run(&args),
+        Verb::Asks(args) => spine::served::asks(&args),
         Verb::Churn(args) => churn::run(&args),
         Verb::Agents(args) => agents::run(&args),
     };

@@ -129,7 +129,7 @@ pub(crate) fn program(named: Option<&PathBuf>) -> anyhow::Result<PathBuf> {
 }
 
 /// Builds `varta` beside this program, with the same profile.
-fn built() -> anyhow::Result<PathBuf> {
+pub(crate) fn built() -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
     let folder = own.parent().context("this program lies in a folder")?;
     let target = folder.parent().context("this program lies in a target directory")?;
@@ -175,7 +175,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     clippy::cast_precision_loss,
     reason = "a place in a list of thousands"
 )]
-fn quantile(sorted: &[u64], part: f64) -> Option<u64> {
+pub(crate) fn quantile(sorted: &[u64], part: f64) -> Option<u64> {
     let place = (sorted.len() as f64 * part).ceil() as usize;
     sorted.get(place.saturating_sub(1)).copied()
 }

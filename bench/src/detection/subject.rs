@@ -63,6 +63,8 @@ pub(super) struct Run {
     pub(super) stalls: Vec<Span>,
     /// Whether the last verdict is a stall.
     pub(super) stalled: bool,
+    /// How often the sender was called unknown, which would be no answer from an observer that sees.
+    pub(super) unknown: usize,
 }
 
 /// The loop around the core.
@@ -167,7 +169,8 @@ pub(super) fn run(world: &World, trace: &Trace, stalls: &Stalls, until: Ns) -> a
     }
     ensure!(!observer.flapping, "{}: changes came faster than they are told", world.name);
     ensure!(observer.core.counters().stalls == told.len() as u64, "{}: a stall was not told", world.name);
-    Ok(Run { deadlines, stalls: told, stalled })
+    let unknown = observer.told.iter().filter(|(_, verdict)| *verdict == Verdict::Unknown).count();
+    Ok(Run { deadlines, stalls: told, stalled, unknown })
 }
 
 #[cfg(test)]
@@ -186,6 +189,26 @@ mod tests {
             worked_out.retain(|(from, to)| from < to);
             assert!(!worked_out.is_empty());
             assert_eq!(run.stalls, worked_out, "{}", world.name);
+        }
+    }
+
+    #[test]
+    fn a_death_is_told_when_the_deadlines_say() {
+        for world in &WORLDS {
+            let whole = || Trace::new(world, 6, 400 * SECOND, vec![]);
+            let deadlines = run(world, &whole(), &Stalls::default(), 400 * SECOND).unwrap().deadlines;
+            for place in (20..380).step_by(37) {
+                let trace = whole().until(place * SECOND + 333 * MILLI);
+                let sent = trace.beats.len();
+                let run = run(world, &trace, &Stalls::default(), 400 * SECOND + 60 * SECOND).unwrap();
+                assert_eq!(
+                    run.stalls.last().map(|(told, _)| *told),
+                    deadlines.get(sent - 1).copied(),
+                    "{}",
+                    world.name
+                );
+                assert!(run.stalled && run.unknown == 0);
+            }
         }
     }
 

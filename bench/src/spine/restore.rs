@@ -5,7 +5,7 @@
 
 use std::{path::Path, time::Duration};
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use serde::Serialize;
 
 use super::{Bench, median};
@@ -18,6 +18,8 @@ use crate::{
 const AGENTS: u32 = 1_000_000;
 const RATE: u64 = 100_000;
 const ROUNDS: u32 = 5;
+const TRIES: u32 = 10;
+const SETTLE: Duration = Duration::from_secs(1);
 const LIMIT: Duration = Duration::from_secs(120);
 pub(crate) const GOAL_SECONDS: f64 = 2.0;
 
@@ -69,12 +71,16 @@ pub(crate) fn take(bench: &Bench) -> anyhow::Result<Restore> {
         promise: Duration::from_secs(3600),
         goodbye: false,
     };
-    bench.loader.run(receiver.address(), &load)?;
-    let all = clock::wait_for(LIMIT, || {
-        clock::pass(Duration::from_millis(200));
-        Ok((receiver.metrics()?.gauge("varta_agents")? >= f64::from(AGENTS)).then_some(()))
-    })?;
-    all.context("not all agents were heard: some beats were lost")?;
+    let known = || Ok::<_, anyhow::Error>(receiver.metrics()?.gauge("varta_agents")? >= f64::from(AGENTS));
+    for round in 1.. {
+        bench.loader.run(receiver.address(), &load)?;
+        clock::pass(SETTLE);
+        if known()? {
+            break;
+        }
+        // A busy machine loses a few.
+        ensure!(round < TRIES, "not all agents were heard in {TRIES} rounds of beats");
+    }
     receiver.wait_until_quiet(LIMIT)?;
     drop(receiver);
     let state_bytes = bytes_in(&state)?;

@@ -4,8 +4,9 @@
 use std::{
     fmt::Write as _,
     fs::{self, File},
-    io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom},
-    path::Path,
+    io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,14 +16,15 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
+use clap::Args;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use super::stalls::{DYING, LIVING};
-use crate::{clock, mortals, receiver::Receiver};
+use crate::{clock, mortals, process::Process, receiver::Receiver};
 
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -34,7 +36,7 @@ const IN_FORCE: &str = "were read again and are in force";
 const REFUSED: &str = "reload refused";
 
 /// What was served.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Served {
     pub(crate) seconds: f64,
     pub(crate) scrapes: u64,
@@ -44,13 +46,46 @@ pub(crate) struct Served {
     pub(crate) reloads: u64,
 }
 
-/// Everything being served in loops.
-pub(crate) struct Serving {
-    stop: Arc<AtomicBool>,
-    began: Duration,
-    scrapes: JoinHandle<anyhow::Result<(u64, u64)>>,
-    pages: JoinHandle<anyhow::Result<(u64, u64)>>,
-    reloads: JoinHandle<anyhow::Result<u64>>,
+/// Asks an observer for everything without a pause, until standard input ends; prints one JSON line.
+#[derive(Args)]
+pub(crate) struct AsksArgs {
+    /// Where the observer serves HTTP.
+    #[arg(long, value_name = "ADDR")]
+    http: String,
+    /// Its process.
+    #[arg(long, value_name = "PID")]
+    pid: i32,
+    /// Its roster file, which is written anew for each reload.
+    #[arg(long, value_name = "FILE")]
+    roster: PathBuf,
+    /// Its log.
+    #[arg(long, value_name = "FILE")]
+    log: PathBuf,
+}
+
+/// Everything being asked for by a process that gives way to all others: what it does with the answers is not the
+/// observer's.
+pub(crate) struct Serving(Process);
+
+impl Serving {
+    /// Begins to ask.
+    pub(crate) fn start(receiver: &Receiver) -> anyhow::Result<Self> {
+        let mut command = Command::new("nice");
+        command.args(["-n", "15"]).arg(std::env::current_exe()?).args(["asks", "--http", receiver.http()?]);
+        command.args(["--pid", &receiver.id().to_string(), "--roster"]).arg(receiver.roster()?);
+        command.arg("--log").arg(receiver.log()?).stdin(Stdio::piped()).stdout(Stdio::piped());
+        Process::spawn(&mut command).map(Self)
+    }
+
+    /// Ends it, and says what was served; an error if any of it failed.
+    pub(crate) fn stop(mut self) -> anyhow::Result<Served> {
+        drop(self.0.0.stdin.take());
+        let mut line = String::new();
+        self.0.0.stdout.take().context("it was piped")?.read_to_string(&mut line)?;
+        let served: Served = serde_json::from_str(&line).with_context(|| format!("varta-bench asks said {line:?}"))?;
+        ensure!(served.scrapes > 1 && served.pages > 1 && served.reloads > 1, "hardly anything was served");
+        Ok(served)
+    }
 }
 
 /// The text of a roster of every agent, whose version rises from reload to reload.
@@ -79,59 +114,59 @@ fn get(url: &str) -> anyhow::Result<String> {
 
 #[derive(Deserialize)]
 struct Page {
-    slots: Vec<serde_json::Value>,
+    slots: Vec<IgnoredAny>,
     next: Option<u64>,
 }
 
-impl Serving {
-    /// Begins to ask.
-    pub(crate) fn start(receiver: &Receiver) -> anyhow::Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let http = receiver.http()?.to_owned();
-        let going = || {
-            let stop = Arc::clone(&stop);
-            move || !stop.load(Ordering::Relaxed)
-        };
-        let (on, url) = (going(), format!("http://{http}/metrics"));
-        let scrapes = spawn(move || {
-            let (mut count, mut bytes) = (0, 0);
-            while on() {
-                let text = get(&url)?;
-                let series = text.lines().filter(|line| line.starts_with("varta_beats_total{")).count();
-                ensure!(series as u64 >= u64::from(LIVING), "a scrape had {series} agents");
-                (count, bytes) = (count + 1, bytes + text.len() as u64);
-            }
-            Ok((count, bytes))
-        });
-        let on = going();
-        let pages = spawn(move || {
-            let (mut count, mut slots, mut cursor) = (0, 0, 0);
-            while on() {
-                let text = get(&format!("http://{http}/api/v1/slots?limit={PAGE}&cursor={cursor}"))?;
-                let page: Page = serde_json::from_str(&text)?;
-                (count, slots) = (count + 1, slots + page.slots.len() as u64);
-                cursor = page.next.unwrap_or(0);
-            }
-            Ok((count, slots))
-        });
-        let (on, pid) = (going(), Pid::from_raw(i32::try_from(receiver.id())?));
-        let (roster, log) = (receiver.roster()?.to_owned(), receiver.log()?.to_owned());
-        let reloads = spawn(move || reload(&on, pid, &roster, &log));
-        Ok(Self { stop, began: clock::boottime(), scrapes, pages, reloads })
-    }
+pub(crate) fn asks(args: &AsksArgs) -> anyhow::Result<()> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let going = || {
+        let stop = Arc::clone(&stop);
+        move || !stop.load(Ordering::Relaxed)
+    };
+    let began = clock::boottime();
+    let (on, url) = (going(), format!("http://{}/metrics", args.http));
+    let scrapes = spawn(move || scrape(&on, &url));
+    let (on, url) = (going(), format!("http://{}/api/v1/slots", args.http));
+    let pages = spawn(move || page(&on, &url));
+    let (on, pid) = (going(), Pid::from_raw(args.pid));
+    let (roster, log) = (args.roster.clone(), args.log.clone());
+    let reloads = spawn(move || reload(&on, pid, &roster, &log));
+    std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink())?;
+    stop.store(true, Ordering::Relaxed);
+    let seconds = (clock::boottime() - began).as_secs_f64();
+    let ((scrapes, scraped_bytes), (pages, paged_slots)) = (joined(scrapes)?, joined(pages)?);
+    let served = Served { seconds, scrapes, scraped_bytes, pages, paged_slots, reloads: joined(reloads)? };
+    writeln!(std::io::stdout().lock(), "{}", serde_json::to_string(&served)?)?;
+    Ok(())
+}
 
-    /// Ends it, and says what was served; an error if any of it failed.
-    pub(crate) fn stop(self) -> anyhow::Result<Served> {
-        self.stop.store(true, Ordering::Relaxed);
-        let seconds = (clock::boottime() - self.began).as_secs_f64();
-        fn joined<T>(thread: JoinHandle<anyhow::Result<T>>) -> anyhow::Result<T> {
-            thread.join().unwrap_or_else(|_| bail!("one who asks has panicked"))
-        }
-        let ((scrapes, scraped_bytes), (pages, paged_slots)) = (joined(self.scrapes)?, joined(self.pages)?);
-        let served = Served { seconds, scrapes, scraped_bytes, pages, paged_slots, reloads: joined(self.reloads)? };
-        ensure!(served.scrapes > 1 && served.pages > 1 && served.reloads > 1, "hardly anything was served");
-        Ok(served)
+fn joined<T>(thread: JoinHandle<anyhow::Result<T>>) -> anyhow::Result<T> {
+    thread.join().unwrap_or_else(|_| bail!("one who asks has panicked"))
+}
+
+/// Scrapes again and again. Returns how often, and how many bytes.
+fn scrape(on: &dyn Fn() -> bool, url: &str) -> anyhow::Result<(u64, u64)> {
+    let (mut count, mut bytes) = (0, 0);
+    while on() {
+        let text = get(url)?;
+        let series = text.lines().filter(|line| line.starts_with("varta_beats_total{")).count();
+        ensure!(series as u64 >= u64::from(LIVING), "a scrape had {series} agents");
+        (count, bytes) = (count + 1, bytes + text.len() as u64);
     }
+    Ok((count, bytes))
+}
+
+/// Reads page after page, from the first again after the last. Returns how many, and how many slots they had.
+fn page(on: &dyn Fn() -> bool, url: &str) -> anyhow::Result<(u64, u64)> {
+    let (mut count, mut slots, mut cursor) = (0, 0, 0);
+    while on() {
+        let text = get(&format!("{url}?limit={PAGE}&cursor={cursor}"))?;
+        let page: Page = serde_json::from_str(&text)?;
+        (count, slots) = (count + 1, slots + page.slots.len() as u64);
+        cursor = page.next.unwrap_or(0);
+    }
+    Ok((count, slots))
 }
 
 /// Reloads again and again, each time with another roster, and waits until each is in force.

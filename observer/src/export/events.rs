@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::journal::EventRecord;
 
 /// How many events are kept for those who come back.
-pub const KEPT: usize = 1024;
+pub const KEPT: usize = 4096;
 
 /// An event as it is sent.
 #[derive(Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! streams, header bytes, the time a client may take to ask or to read, the time an answer may take.
 
 mod api;
+mod aside;
 mod connection;
 mod failure;
 mod find;
@@ -122,12 +123,13 @@ impl App {
     }
 
     fn router(&self) -> Router {
-        Router::new()
+        let long = Router::new()
             .route("/metrics", get(probe::metrics))
-            .route("/healthz", get(probe::healthz))
+            .route("/api/v1/slots", get(api::slots))
+            .layer(middleware::from_fn(aside::aside));
+        long.route("/healthz", get(probe::healthz))
             .route("/readyz", get(probe::readyz))
             .route("/api/v1/status", get(api::status))
-            .route("/api/v1/slots", get(api::slots))
             .route("/api/v1/slots/{agent}/{unit}", get(api::slot))
             .route("/api/v1/events", get(follow::events))
             .fallback(async || Failure::not_found("there is nothing at this path"))

@@ -118,7 +118,7 @@ impl Opened {
     /// # Errors
     /// [`RunError::Failed`].
     pub(super) fn serve(self, orders: mpsc::Receiver<Order>, daemon: bool) -> Result<(), RunError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_name("varta-http").build();
         let runtime = runtime.map_err(RunError::system("start the runtime of HTTP and signals"))?;
         let result = runtime.block_on(self.attend(orders, daemon));
         runtime.shutdown_background();

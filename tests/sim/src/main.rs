@@ -75,7 +75,10 @@ fn run_all(asked: &Asked) -> io::Result<bool> {
             }
             match run(seed) {
                 Ok(run) => sealed += run.sealed,
-                Err(failure) => failures.push(failure),
+                Err(failure) => {
+                    let _ = writeln!(io::stderr(), "{failure}");
+                    failures.push(failure);
+                }
             }
         }
     };
@@ -92,11 +95,7 @@ fn run_all(asked: &Asked) -> io::Result<bool> {
             }
         }
     });
-    failures.sort_by_key(|failure| failure.seed);
     let mut out = io::stdout().lock();
-    for failure in failures.iter().take(50) {
-        writeln!(out, "{failure}")?;
-    }
     let count = failures.len();
     writeln!(out, "{} seeds from {}, {sealed} datagrams sealed, {count} failed", asked.seeds, asked.from)?;
     Ok(failures.is_empty())

@@ -102,6 +102,8 @@ pub struct Slot {
     pub sent_at: u64,
     /// When that was sent by the observer's boottime.
     sent: Option<u64>,
+    /// How much of that is leak.
+    pub leaked: u64,
     largest: u64,
     timestamp: u64,
     /// The newest promise or hold after clamping, nanoseconds.

@@ -61,6 +61,7 @@ impl Model {
         slot.arrival = now.mono.0;
         slot.sent =
             slot.session.floor.and_then(|floor| u64::try_from(i128::from(body.sent_at) + floor.now(now.mono.0)).ok());
+        slot.leaked = slot.session.floor.map_or(0, |floor| now.mono.0.saturating_sub(floor.at) / 1000);
         slot.due = clamped(&self.settings, body);
         slot.clamped = u64::from(body.next_due_ms) * varta_core::MILLI > slot.due;
         slot.hold = body.flags.has(Flags::HOLD);
@@ -109,6 +110,7 @@ impl Slot {
             arrival: now.mono.0,
             sent_at: body.sent_at,
             sent: None,
+            leaked: 0,
             largest: body.sent_at,
             timestamp: body.frame.timestamp,
             due: 0,

@@ -134,11 +134,10 @@ impl Observer {
             );
             return Err(Breach::new(rule, what));
         }
-        let earliest = slot.deadline(&self.settings);
-        if let (Some(told), Some(earliest)) = (deadline, earliest)
-            && told.0 + CLOSE < earliest
-        {
-            let what = format!("agent {} slot {:?} is stalled {} ns early", subject.agent, key.1, earliest - told.0);
+        let early = slot.deadline(&self.settings).zip(deadline).map(|(earliest, told)| earliest.saturating_sub(told.0));
+        if let Some(early) = early.filter(|early| *early > CLOSE) {
+            let rule = if early <= slot.leaked + CLOSE { Rule::OffsetLeak } else { rule };
+            let what = format!("agent {} slot {:?} is stalled {early} ns early", subject.agent, key.1);
             return Err(Breach::new(rule, what));
         }
         Ok(())

@@ -196,6 +196,9 @@ impl Plan {
             if self.rng.often(700) {
                 self.leave();
             }
+            if self.bent.attack > 0 {
+                self.replay_the_dead();
+            }
             return Ok(());
         }
         let Some(process) = self.living() else { return self.begin_again() };
@@ -246,6 +249,19 @@ impl Plan {
             _ => return self.begin_again(),
         }
         Ok(())
+    }
+
+    /// What the dead said of late comes again and again, while others take their places.
+    fn replay_the_dead(&mut self) {
+        let (first, t) = (self.world.registry.len().saturating_sub(200), self.world.t);
+        for number in first..self.world.registry.len() {
+            let sealed = self.world.registry.frame(number);
+            let (process, recent) = (sealed.process, t - sealed.t < 15 * SECOND);
+            if recent && !self.world.processes[process].alive && self.rng.often(500) {
+                let Some(owner) = self.world.owner(0, number) else { continue };
+                self.world.inject(number, owner, self.rng.below(10 * SECOND));
+            }
+        }
     }
 
     fn leave(&mut self) {
