@@ -22,6 +22,11 @@ pub(crate) fn realtime() -> Duration {
     read(ClockId::CLOCK_REALTIME)
 }
 
+/// CPU time of this thread.
+pub(crate) fn thread_cpu() -> Duration {
+    read(ClockId::CLOCK_THREAD_CPUTIME_ID)
+}
+
 /// Lets `duration` pass.
 pub(crate) fn pass(duration: Duration) {
     let until = boottime() + duration;

@@ -41,6 +41,9 @@ pub(crate) struct SpineArgs {
     /// Only these figures.
     #[arg(long, value_enum, value_name = "FIGURE", value_delimiter = ',')]
     only: Vec<Figure>,
+    /// How many agents beat for the cost per beat, in turn.
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = cost::AGENTS, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    agents: Vec<u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -87,7 +90,7 @@ pub(crate) fn run(args: &SpineArgs) -> anyhow::Result<()> {
     let began = clock::boottime();
     let mut report = Report { used_by_others, ..Report::default() };
     if wanted(Figure::Cost) {
-        report.lines.extend(cost::take(&bench)?);
+        report.lines.extend(cost::take(&bench, &args.agents)?);
     }
     if wanted(Figure::Rate) {
         report.lines.extend(rate::take(&bench)?);

@@ -1,9 +1,9 @@
 //! The one place of this program that reads a clock.
 
-use std::{sync::OnceLock, time::Instant};
+use nix::time::{ClockId, clock_gettime};
 
-/// Nanoseconds since this was first called.
+/// Nanoseconds of CPU time of this thread.
 pub(crate) fn now() -> u64 {
-    static FIRST: OnceLock<Instant> = OnceLock::new();
-    u64::try_from(FIRST.get_or_init(Instant::now).elapsed().as_nanos()).unwrap_or(u64::MAX)
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(std::time::Duration::from);
+    time.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }

@@ -26,7 +26,8 @@ pub(crate) struct Round {
     pub(crate) floor_ns: f64,
 }
 
-/// Beats with the agent key of `file`, and does what a beat cannot do without, in turn. `now` is in nanoseconds.
+/// Beats with the agent key of `file`, and does what a beat cannot do without, in turn. `now` is the
+/// thread's CPU time in nanoseconds: neither side waits, and whatever else the machine does stays out.
 ///
 /// # Errors
 /// There is no socket, no randomness, or the client does not send.

@@ -11,13 +11,13 @@ use super::{Bench, line::Line, report::grouped};
 use crate::{bare::Work, clock, load::Load, receiver::Receiver};
 
 /// How many agents beat.
-const AGENTS: [u32; 3] = [1000, 100_000, 1_000_000];
+pub(super) const AGENTS: [u32; 3] = [1000, 100_000, 1_000_000];
 /// At most this many times the bare loop's.
 const GOAL: f64 = 1.15;
 const ROUNDS: usize = 5;
 const WINDOW: Duration = Duration::from_secs(2);
 /// How long it may take until all agents are known and told.
-const WARM_UP: Duration = Duration::from_secs(60);
+const WARM_UP: Duration = Duration::from_secs(300);
 
 /// What a receiver did in a window.
 pub(super) struct Window {
@@ -45,8 +45,8 @@ pub(super) fn window(bench: &Bench, receiver: &Receiver, load: &Load, length: Du
     })
 }
 
-pub(crate) fn take(bench: &Bench) -> anyhow::Result<Vec<Line>> {
-    AGENTS.iter().map(|agents| take_one(bench, *agents)).collect()
+pub(crate) fn take(bench: &Bench, agents: &[u32]) -> anyhow::Result<Vec<Line>> {
+    agents.iter().map(|agents| take_one(bench, *agents)).collect()
 }
 
 fn take_one(bench: &Bench, agents: u32) -> anyhow::Result<Line> {

@@ -49,19 +49,24 @@ impl<'a> Announced<'a> {
 
     /// As one text, as it was received.
     pub(crate) fn bytes(self) -> Box<[u8]> {
-        written(self.iter()).into()
+        let mut bytes = Vec::with_capacity(self.iter().map(len_of).sum());
+        self.iter().for_each(|pair| write(&mut bytes, pair));
+        bytes.into()
     }
 }
 
-/// Pairs of metadata, written as they stand there.
-fn written<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for text in pairs.flat_map(|(key, value)| [key, value]) {
+/// How long a pair of metadata is where it is written.
+fn len_of((key, value): (&str, &str)) -> usize {
+    2 + key.len() + value.len()
+}
+
+/// Writes a pair as it stands in metadata.
+fn write(bytes: &mut Vec<u8>, (key, value): (&str, &str)) {
+    for text in [key, value] {
         // What was parsed has lengths of one byte.
         bytes.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
         bytes.extend_from_slice(text.as_bytes());
     }
-    bytes
 }
 
 /// A text that is kept once, and for how many.
@@ -77,6 +82,8 @@ pub(crate) struct Texts {
     /// Places of texts nobody has.
     free: Vec<u32>,
     index: HashTable<u32>,
+    /// Room to write in.
+    scratch: Vec<u8>,
 }
 
 impl Texts {
@@ -88,10 +95,15 @@ impl Texts {
 
     /// What is to be kept of an announce.
     pub(crate) fn keep(&mut self, hasher: &FixedState, announce: &Metadata<'_>) -> Announce {
-        let own = written(announce.iter().filter(|(key, _)| is_own(key))).into();
-        let shared = written(announce.iter().filter(|(key, _)| !is_own(key)));
-        let shared = if shared.is_empty() { NONE } else { self.take(hasher, &shared) };
-        Announce { own, shared }
+        let len: usize = announce.iter().filter(|(key, _)| is_own(key)).map(len_of).sum();
+        let (mut own, mut shared) = (Vec::with_capacity(len), std::mem::take(&mut self.scratch));
+        for pair in announce.iter() {
+            write(if is_own(pair.0) { &mut own } else { &mut shared }, pair);
+        }
+        let place = if shared.is_empty() { NONE } else { self.take(hasher, &shared) };
+        shared.clear();
+        self.scratch = shared;
+        Announce { own: own.into(), shared: place }
     }
 
     /// Gives an announce back.
