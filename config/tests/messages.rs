@@ -75,6 +75,10 @@ fn mistakes_in_the_text() {
             "[stall]\nmisses = 4294967297",
             "obs.toml:6: stall.misses: found 4294967297; write a whole number from 1 to 1000",
         ),
+        (
+            "[limits]\nslots_per_agent = 65536",
+            "obs.toml:6: limits.slots_per_agent: found 65536; write a whole number from 1 to 65535",
+        ),
         ("[stall]\nmisses = -1", "obs.toml:6: stall.misses: found -1; write a whole number from 1 to 1000"),
         (
             "[acceptance]\nskew = \"2m\"",

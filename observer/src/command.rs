@@ -14,8 +14,8 @@ use crate::{export::tsv::Export, row::Row, sample::Samples};
 /// Most questions waiting for the ingest thread; a further one is refused as [`Unanswered::Busy`].
 const WAITING: usize = 64;
 
-/// Most rows of one [`Page`]: what can be read out without holding datagrams up for more than 2 ms.
-pub const PAGE_ROWS: u32 = 1000;
+/// Most rows of one [`Page`]: what can be read out while datagrams wait for some hundred microseconds.
+pub const PAGE_ROWS: u32 = 250;
 
 /// Most places that one [`SamplePage`] looks at: plain copies, read out in some hundred microseconds.
 pub const SAMPLE_ROWS: u32 = 1000;

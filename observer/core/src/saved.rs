@@ -204,6 +204,7 @@ impl Core {
                 return true;
             }
         }
+        self.shrink_dirty();
         false
     }
 

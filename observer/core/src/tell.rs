@@ -14,6 +14,9 @@ pub(crate) fn seconds(ns: u64) -> u32 {
     (ns / SECOND) as u32
 }
 
+/// Room for so many slots, or agents, to be saved is never given back.
+const DIRTY_KEPT: usize = 16_384;
+
 impl Core {
     /// Tells a change of a slot, within its agent's allowance.
     pub(crate) fn tell_slot(&mut self, at: MonoNs, number: u32, what: impl FnOnce(&Slot) -> SlotChange) {
@@ -73,10 +76,44 @@ impl Core {
         }
     }
 
+    /// Gives the room of the lists of what is to be saved back, now that they are empty.
+    pub(crate) fn shrink_dirty(&mut self) {
+        for list in [&mut self.dirty_slots, &mut self.dirty_agents] {
+            if list.is_empty() && list.capacity() > DIRTY_KEPT {
+                *list = Vec::new();
+            }
+        }
+    }
+
     pub(crate) fn mark_agent(&mut self, number: u32) {
         let record = self.table.agent_mut(number);
         if !record.marks.put(AgentMarks::DIRTY) {
             self.dirty_agents.push(number);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use varta_vlp::{AgentId, Generation, UnitId, key::AgentSecret};
+
+    use super::*;
+    use crate::{Limits, Settings, agent::NO_AUDIENCE};
+
+    #[test]
+    fn room_for_what_is_to_be_saved_is_given_back() {
+        let mut core = Core::new(Settings::default(), Limits::default(), Vec::new(), 1, 1);
+        let count = 2 * DIRTY_KEPT;
+        for id in 0..count as u64 {
+            let agent = core.add_agent(AgentId(id), Generation(1), AgentSecret::from_bytes([0; 32]), NO_AUDIENCE);
+            let slot = core.table.add_slot(Slot::blank(agent, UnitId::NONE, 4242));
+            core.mark_agent(agent);
+            core.mark_slot(slot);
+        }
+        let mut taken = 0;
+        while core.take_dirty(1000, |_| taken += 1) {}
+        assert_eq!(taken, 2 * count);
+        let room = core.dirty_slots.capacity().max(core.dirty_agents.capacity());
+        assert!(room <= DIRTY_KEPT, "room for {room}");
     }
 }

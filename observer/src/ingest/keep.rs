@@ -12,7 +12,7 @@ use crate::{
 /// How often the horizon is moved while beats come in.
 const EVERY: u64 = SECOND;
 /// Most records taken out of the core in one turn.
-const RECORDS: usize = 4096;
+const RECORDS: usize = 1024;
 /// A horizon beyond all time: no frame waits for the disk.
 const SUSPENDED: WallNs = WallNs(u64::MAX);
 

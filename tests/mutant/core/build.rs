@@ -50,6 +50,38 @@ const SWITCHES: &[Switch] = &[
         text: "if due <= general {",
         with: "if due <= general || crate::switch::off(\"promise ceiling\") {",
     },
+    Switch {
+        file: "judge.rs",
+        text: "if c.sent_at() > now.wall.after(self.settings.skew) {",
+        with: "if c.sent_at() > now.wall.after(self.settings.skew) && !crate::switch::off(\"freshness\") {",
+    },
+    Switch {
+        file: "judge.rs",
+        text: "if c.sent_at().after(self.settings.skew + max_delay) < now.wall {",
+        with: "if c.sent_at().after(self.settings.skew + max_delay) < now.wall && !crate::switch::off(\"freshness\") {",
+    },
+    Switch {
+        file: "judge.rs",
+        text: "Place::NewestAgain | Place::Replayed => Err(Reject::Replayed),",
+        with: "Place::NewestAgain | Place::Replayed if !crate::switch::off(\"replay window\") => Err(Reject::Replayed),",
+    },
+    Switch {
+        file: "accept.rs",
+        text: "if header.generation >= self.table.floor(agent) {",
+        with: "if header.generation >= self.table.floor(agent) || crate::switch::off(\"generation\") {",
+    },
+    Switch {
+        file: "detector.rs",
+        text: "self.mapped_send_time(number).after(self.span_of(number, slot.next_due()))",
+        with: "let more = if crate::switch::off(\"death\") { 1000 * MILLI } else { 0 };
+        self.mapped_send_time(number).after(self.span_of(number, slot.next_due())).after(more)",
+    },
+    Switch {
+        file: "blind.rs",
+        text: "self.gaps.iter().map(|(from, to)| to.since(*from.max(&sent))).sum()",
+        with: "let none = crate::switch::off(\"blindness\");
+        if none { 0 } else { self.gaps.iter().map(|(from, to)| to.since(*from.max(&sent))).sum() }",
+    },
 ];
 
 fn main() {

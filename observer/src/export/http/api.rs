@@ -19,10 +19,12 @@ use super::{
 };
 use crate::{command::PAGE_ROWS, row::Row};
 
+/// Slots of one answer, where it is not said how many.
+const LIMIT: u32 = 1000;
 /// Most slots of one answer.
 const LIMIT_MAX: u32 = 10_000;
 /// Most questions to the ingest thread for one answer.
-const QUESTIONS: u32 = 64;
+const QUESTIONS: u32 = 256;
 
 #[derive(Serialize)]
 pub(super) struct Status {
@@ -71,7 +73,7 @@ pub(super) struct Asked {
 }
 
 const fn default_limit() -> u32 {
-    PAGE_ROWS
+    LIMIT
 }
 
 #[derive(Serialize)]

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 /// Every rule that can be switched off, by its name.
-pub const RULES: [&str; 10] = [
+pub const RULES: [&str; 15] = [
     "barrier",
     "horizon",
     "session order",
@@ -14,6 +14,11 @@ pub const RULES: [&str; 10] = [
     "per-frame salt",
     "STEPPED",
     "promise ceiling",
+    "freshness",
+    "replay window",
+    "generation",
+    "death",
+    "blindness",
 ];
 
 thread_local! {

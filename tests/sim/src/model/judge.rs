@@ -220,7 +220,7 @@ impl Model {
             }
             check_final(previous, sealed)?;
             check_window(previous, sealed)?;
-            return Ok((Plan::Late { previous: true }, Rule::Window));
+            return Ok((Plan::Late { previous: true }, Rule::SessionOrder));
         }
         if slot.session.process != Some(process) {
             return order(Reject::SessionConflict);
