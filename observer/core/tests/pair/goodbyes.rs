@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use varta_core::{Limits, MILLI, Outcome, Reject, SECOND, Saved, Settings, Start, WallNs};
+use varta_vlp::sealed::Flags;
 
 use crate::{
     sender::{Say, Sender, seal_beat},
@@ -153,6 +154,23 @@ fn the_largest_send_time_outlives_a_clock_set_back_until_it_is_reached_again() {
         assert_eq!(largest(&pair, &sender), newest.max(sent(&pair, 0)));
     }
     assert!(largest(&pair, &sender) > newest);
+}
+
+#[test]
+fn a_refused_frame_is_newer_only_beyond_the_largest_send_time() {
+    let mut pair = Pair::new();
+    let (mut sender, newest) = set_back(&mut pair);
+    let mut refuse = |pair: &mut Pair| {
+        pair.wait(200 * MILLI);
+        let (header, mut body) = sender.compose(pair.t, Say::due(1000));
+        body.flags = Flags(1 << 3);
+        assert_eq!(pair.deliver(&seal_beat(&header, &body)), Outcome::Rejected(Reject::BadFlags));
+        pair.why(&sender).contains("refused since")
+    };
+    while sent(&pair, 200 * MILLI) <= newest {
+        assert!(!refuse(&mut pair), "sent before what was accepted");
+    }
+    assert!(refuse(&mut pair));
 }
 
 #[test]
