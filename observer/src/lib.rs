@@ -19,6 +19,7 @@ mod ingest;
 mod keyring;
 mod listen;
 mod notify;
+mod priority;
 mod reload;
 mod roster;
 

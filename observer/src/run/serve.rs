@@ -21,6 +21,7 @@ use super::{
 use crate::{
     command::{Command, Handle, Unanswered},
     notify::Manager,
+    priority,
     reload::{InForce, ReloadError, finish_export},
 };
 
@@ -118,7 +119,9 @@ impl Opened {
     /// # Errors
     /// [`RunError::Failed`].
     pub(super) fn serve(self, orders: mpsc::Receiver<Order>, daemon: bool) -> Result<(), RunError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_name("varta-http").build();
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        // Threads that it starts do what may wait: long answers, and reading at a reload.
+        let runtime = builder.enable_all().thread_name("varta-http").on_thread_start(priority::give_way).build();
         let runtime = runtime.map_err(RunError::system("start the runtime of HTTP and signals"))?;
         let result = runtime.block_on(self.attend(orders, daemon));
         runtime.shutdown_background();
