@@ -27,7 +27,7 @@ pub struct Datagram<'a> {
 impl Core {
     /// Judges datagrams in order and appends an outcome for each; stops after one that is [`Outcome::Waiting`].
     pub fn handle_batch(&mut self, now: Now, batch: &mut [Datagram<'_>], outcomes: &mut Vec<Outcome>) {
-        let mut subkeys = Subkeys::new();
+        let mut subkeys = None;
         for part in batch.chunks_mut(WIDTH) {
             let mut found: [Result<Found, Reject>; WIDTH] = [const { Err(Reject::BadLength) }; WIDTH];
             self.look_all_up(now, part, &mut found);
@@ -38,7 +38,7 @@ impl Core {
                     if let Ok(Found { header, agent: agent @ None, .. }) = found {
                         *agent = self.table.find_agent(header.agent);
                     }
-                    let lane = (ready >> lane & 1 == 1).then_some((&subkeys, lane));
+                    let lane = subkeys.as_ref().filter(|_| ready >> lane & 1 == 1).map(|subkeys| (subkeys, lane));
                     let outcome = self.handle_found(now, datagram.origin, datagram.bytes, found, lane);
                     outcomes.push(outcome);
                     if matches!(outcome, Outcome::Waiting(_)) {
@@ -66,16 +66,18 @@ impl Core {
 
     /// Derives the subkeys of those whose sender's secret is at hand, where they are worth it. Returns a bit for each lane
     /// that holds one.
-    fn derive(&self, subkeys: &mut Subkeys, part: &[Datagram<'_>], found: &[Result<Found, Reject>]) -> u32 {
-        let mut ready = 0_u32;
-        for (lane, (datagram, found)) in part.iter().zip(found).enumerate() {
-            if let Some(secret) = found.as_ref().ok().and_then(|found| self.ready_secret(found)) {
+    fn derive(&self, subkeys: &mut Option<Subkeys>, part: &[Datagram<'_>], found: &[Result<Found, Reject>]) -> u32 {
+        let secrets = || part.iter().zip(found).map(|(_, found)| self.ready_secret(found.as_ref().ok()?));
+        if secrets().flatten().count() < WORTH {
+            return 0;
+        }
+        let subkeys = subkeys.get_or_insert_default();
+        let mut ready = 0;
+        for (lane, (datagram, secret)) in part.iter().zip(secrets()).enumerate() {
+            if let Some(secret) = secret {
                 subkeys.put(lane, secret, datagram.bytes);
                 ready |= 1 << lane;
             }
-        }
-        if (ready.count_ones() as usize) < WORTH {
-            return 0;
         }
         subkeys.derive();
         ready

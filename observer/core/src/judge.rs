@@ -118,14 +118,14 @@ impl Core {
         Ok(Plan::NewSlot { evict: Some(evict) })
     }
 
-    /// The agent's slot that may give way: idle, departed first, stalled last; never one whose promise still holds.
+    /// The agent's slot that may give way: idle, departed first, stalled last; never one whose promise still holds,
+    /// or may hold for what was not seen.
     fn slot_to_evict(&self, now: Now, agent: u32) -> Option<u32> {
         let rank = |phase: Phase| match phase {
             Phase::Departed => Some(0),
             Phase::Ended => Some(1),
-            Phase::Unknown(_) => Some(2),
-            Phase::Stalled => Some(3),
-            Phase::Live | Phase::Held => None,
+            Phase::Stalled => Some(2),
+            Phase::Live | Phase::Held | Phase::Unknown(_) => None,
         };
         self.table
             .slots_of(agent)

@@ -1,6 +1,6 @@
 //! Answering what the other thread asks, between two batches of datagrams.
 
-use super::Ingest;
+use super::{Ingest, unread::LOOK_ASKED};
 use crate::{
     command::{Command, PAGE_ROWS, Page, Reload, SAMPLE_ROWS, SamplePage, Selector, ShellCounters, Snapshot},
     listen::filter::Filter,
@@ -46,7 +46,7 @@ impl Ingest {
                 }
                 Command::Slot { selector, reply } => drop(reply.send(self.row(now, selector))),
                 Command::Snapshot { reply } => {
-                    self.count_unread(now);
+                    self.count_unread(now, LOOK_ASKED);
                     drop(reply.send(self.snapshot()));
                 }
                 Command::Reload(reload) => {

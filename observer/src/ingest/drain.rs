@@ -4,7 +4,11 @@ use std::{io, os::fd::RawFd};
 
 use varta_core::{Datagram, MonoNs, Now, Origin, Outcome, WallNs};
 
-use super::{Ingest, turns::Turns, unread::Filtering};
+use super::{
+    Ingest,
+    turns::Turns,
+    unread::{Filtering, LOOK},
+};
 use crate::{
     clock::Clock,
     listen::udp::{BATCH, BoundUdp, Buffers, Received, Udp},
@@ -182,7 +186,7 @@ impl Ingest {
 
     /// Ends a drain: what was not read, and up to which instant everything that arrived was.
     fn seen(&mut self, now: Now) -> Now {
-        self.count_unread(now);
+        self.count_unread(now, LOOK);
         self.judge_filters(now);
         let mono = self.inlets.iter().map(|inlet| inlet.seen).min().unwrap_or(now.mono).min(now.mono);
         Now { mono, wall: WallNs(now.wall.0.saturating_sub(now.mono.since(mono))) }

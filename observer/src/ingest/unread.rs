@@ -4,7 +4,7 @@
 use std::io;
 
 use varta_config::KernelFilter;
-use varta_core::{MonoNs, Now, SECOND};
+use varta_core::{MILLI, MonoNs, Now, SECOND};
 
 use super::{Ingest, flood::Flood};
 use crate::listen::{
@@ -14,7 +14,9 @@ use crate::listen::{
 };
 
 /// How often the socket's own counter is read while a filter is in force: what is refused carries no news of it.
-const LOOK: u64 = SECOND;
+pub(super) const LOOK: u64 = SECOND;
+/// How often at most where somebody asks.
+pub(super) const LOOK_ASKED: u64 = 10 * MILLI;
 
 /// A listener's filter.
 pub(super) struct Filtering {
@@ -44,8 +46,8 @@ impl Filtering {
     }
 
     /// By how much the socket's own counter is ahead of what datagrams told.
-    fn look(&mut self, now: MonoNs, udp: &mut Udp) -> u64 {
-        if !self.attached || now.since(self.looked) < LOOK {
+    fn look(&mut self, now: MonoNs, every: u64, udp: &mut Udp) -> u64 {
+        if !self.attached || now.since(self.looked) < every {
             return 0;
         }
         self.looked = now;
@@ -81,10 +83,10 @@ impl Ingest {
         self.inlets.iter().map(|inlet| inlet.filtering.next()).min().unwrap_or(MonoNs::NEVER)
     }
 
-    /// Accounts for what was not read, up to now.
-    pub(super) fn count_unread(&mut self, now: Now) {
+    /// Accounts for what was not read, up to now; what filters refused, up to `every` nanoseconds ago.
+    pub(super) fn count_unread(&mut self, now: Now, every: u64) {
         for inlet in &mut self.inlets {
-            inlet.rise += inlet.filtering.look(now.mono, &mut inlet.udp);
+            inlet.rise += inlet.filtering.look(now.mono, every, &mut inlet.udp);
         }
         let rise = self.inlets.iter().map(|inlet| inlet.rise).sum();
         let lost = self.kernel_drops.lost(now.mono, rise);
@@ -132,7 +134,7 @@ impl Ingest {
         let inlet = &mut self.inlets[number];
         inlet.rise += inlet.filtering.catch_up(&mut inlet.udp);
         // What the queue dropped before is told apart from what the filter refuses.
-        self.count_unread(now);
+        self.count_unread(now, LOOK);
         let (inlet, listener) = (&mut self.inlets[number], &self.names[number]);
         inlet.filtering.looked = now.mono;
         match inlet.filtering.attach(&self.filter, &inlet.udp) {
@@ -149,7 +151,7 @@ impl Ingest {
         let inlet = &mut self.inlets[number];
         let detached = Filter::detach(inlet.udp.socket());
         inlet.rise += inlet.filtering.catch_up(&mut inlet.udp);
-        self.count_unread(now);
+        self.count_unread(now, LOOK);
         let (filtering, listener) = (&mut self.inlets[number].filtering, &self.names[number]);
         filtering.counted.1 = filtering.filtered;
         filtering.attached = false;

@@ -1,7 +1,7 @@
 //! Nobody is accused for time that the observer did not see: what of a beat's own time fell into gaps, and what was
 //! heard while a barrier was waited out.
 
-use varta_core::{MILLI, Outcome, SECOND, Start, Verdict};
+use varta_core::{Limits, MILLI, Outcome, Reject, SECOND, Settings, Start, Verdict};
 
 use crate::{
     sender::{Say, Sender},
@@ -127,4 +127,24 @@ fn a_clean_stop_within_the_wait_keeps_what_is_left_of_it() {
     assert_eq!(pair.verdict(&sender), Verdict::Unknown);
     pair.wait(1);
     assert_eq!(pair.verdict(&sender), Verdict::Stalled);
+}
+
+#[test]
+fn a_slot_that_is_unknown_gives_way_to_nobody() {
+    let mut pair = Pair::with(Settings::default(), Limits { slots_per_agent: 2, ..Limits::default() });
+    let mut both = [1, 2].map(|unit| Sender::new("web-1", "api", 4242).of_unit(unit));
+    for _ in 0..3 {
+        for sender in &mut both {
+            pair.beat(sender, Say::due(10_000));
+        }
+        pair.wait(10 * SECOND);
+    }
+    stand_still(&mut pair, 60 * SECOND);
+    pair.turn();
+    assert_eq!(pair.verdict(&both[0]), Verdict::Unknown);
+    let mut third = Sender::new("web-1", "api", 4242).of_unit(3);
+    assert_eq!(pair.send(&mut third, Say::due(1000)), Outcome::Rejected(Reject::SlotQuota));
+    pair.wait(21 * SECOND);
+    assert_eq!(pair.verdict(&both[0]), Verdict::Stalled);
+    assert!(matches!(pair.send(&mut third, Say::due(1000)), Outcome::Accepted(_)));
 }

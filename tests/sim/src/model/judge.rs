@@ -184,8 +184,7 @@ impl Model {
         let rank = |key: &Key, slot: &Slot| match (verdicts.get(&(id, *key))?, slot.farewell) {
             (Verdict::Departed, _) | (Verdict::Degraded, Some(Farewell::Departed)) => Some(0),
             (Verdict::Critical, Some(_)) => Some(1),
-            (Verdict::Unknown, _) => Some(2),
-            (Verdict::Stalled, _) => Some(3),
+            (Verdict::Stalled, _) => Some(2),
             _ => None,
         };
         let idle = |slot: &Slot| {
