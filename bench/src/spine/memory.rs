@@ -42,7 +42,7 @@ const SETTLE: Duration = Duration::from_secs(3);
 pub(crate) struct Growth {
     /// Heard of at the end.
     agents: u64,
-    /// Of five beats that each of them sent.
+    /// Of six beats that each of them sent.
     beats_lost: u64,
     /// Resident, and written to, bytes, with no agent.
     resident_before: u64,
@@ -109,8 +109,9 @@ pub(crate) fn take(bench: &Bench) -> anyhow::Result<Growth> {
         (agents, growth) = settled(&receiver, fresh)?;
         Ok::<_, anyhow::Error>(growth)
     };
-    // Every load is a session of its own. An agent's second beat comes when the session before is late no more.
-    let (one_session, all_change, changed) = (grown_after(2)?, grown_after(1)?, grown_after(2)?);
+    // Every load is a session of its own. An agent's second beat comes when the session before is late no more; where that
+    // is lost there is a third.
+    let (one_session, all_change, changed) = (grown_after(2)?, grown_after(1)?, grown_after(3)?);
     let beats_lost = sent.saturating_sub(receiver.accepted()?);
     drop(receiver);
     let (named, labelled) = (announced(bench, &[])?, announced(bench, &LABELS)?);

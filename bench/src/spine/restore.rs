@@ -16,7 +16,8 @@ use crate::{
 };
 
 const AGENTS: u32 = 1_000_000;
-const RATE: u64 = 100_000;
+/// Slow enough for each to be told as new, nearly.
+const RATE: u64 = 50_000;
 const ROUNDS: u32 = 5;
 const TRIES: u32 = 10;
 const SETTLE: Duration = Duration::from_secs(1);
@@ -63,7 +64,11 @@ fn start(bench: &Bench, state: &Path) -> anyhow::Result<(Receiver, f64)> {
 pub(crate) fn take(bench: &Bench) -> anyhow::Result<Restore> {
     let directory = tempfile::tempdir()?;
     let state = directory.path().join("state");
-    let receiver = Receiver::observer_with(bench.cores, &bench.loader, &Setup::default().with_state(state.clone()))?;
+    let receiver = Receiver::observer_with(
+        bench.cores,
+        &bench.loader,
+        &Setup::default().on_every_core().with_state(state.clone()),
+    )?;
     let load = Load {
         agents: AGENTS,
         rate: Some(RATE),

@@ -349,8 +349,10 @@ impl Table {
             self.slots[moved.owner as usize].previous = place;
         }
         let room = self.previous.capacity();
-        if room > PREVIOUS_KEPT && self.previous.len() < room / 4 {
-            self.previous.shrink_to(room / 2);
+        let len = self.previous.len();
+        if room > PREVIOUS_KEPT && len < room / 2 {
+            // What was written to stays resident: not much more than there is.
+            self.previous.shrink_to(len + len / 8);
         }
     }
 }

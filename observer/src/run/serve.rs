@@ -31,6 +31,9 @@ const STOP_LIMIT: Duration = Duration::from_secs(60);
 /// How long the last events may take to be told.
 const TELL_LIMIT: Duration = Duration::from_secs(5);
 
+/// How long a thread without work waits for more.
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
+
 /// What the embedding program asks for.
 #[derive(Debug)]
 pub(super) enum Order {
@@ -120,8 +123,13 @@ impl Opened {
     /// [`RunError::Failed`].
     pub(super) fn serve(self, orders: mpsc::Receiver<Order>, daemon: bool) -> Result<(), RunError> {
         let mut builder = tokio::runtime::Builder::new_current_thread();
-        // Threads that it starts do what may wait: long answers, and reading at a reload.
-        let runtime = builder.enable_all().thread_name("varta-http").on_thread_start(priority::give_way).build();
+        // Threads that it starts do what may wait: long answers, and reading at a reload. None outlives that for long.
+        builder
+            .enable_all()
+            .thread_name("varta-http")
+            .thread_keep_alive(KEEP_ALIVE)
+            .on_thread_start(priority::give_way);
+        let runtime = builder.build();
         let runtime = runtime.map_err(RunError::system("start the runtime of HTTP and signals"))?;
         let result = runtime.block_on(self.attend(orders, daemon));
         runtime.shutdown_background();
