@@ -183,7 +183,8 @@ impl Ingest {
             self.turns.sleep_until(wake);
             self.slept = Some(self.turns.last());
         }
-        if let Some(until) = self.gather.until().filter(|until| !busy && *until < wake) {
+        let until = if busy { None } else { self.gather.until(wake) };
+        if let Some(until) = until {
             return self.pause(until);
         }
         let inlets = &mut self.inlets;

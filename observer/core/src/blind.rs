@@ -91,6 +91,12 @@ impl Sight {
         self.gaps.first().copied().filter(|(_, to)| *to > MonoNs(0))
     }
 
+    /// For so long at most what is read now may have waited for an observer that did not look, nanoseconds: in the first
+    /// drain after a gap, since that began; else 0.
+    pub(crate) fn queued_for(&self, now: MonoNs) -> u64 {
+        self.last_gap().filter(|_| self.draining).map_or(0, |(from, _)| now.since(from))
+    }
+
     /// How much of the time since `sent` fell into gaps, nanoseconds.
     pub(crate) fn unseen_since(&self, sent: MonoNs) -> u64 {
         self.gaps.iter().map(|(from, to)| to.since(*from.max(&sent))).sum()
@@ -219,6 +225,9 @@ mod tests {
         sight.note_gap(at(12), at(13));
         assert_eq!(sight.unseen_since(at(7)), 4 * SECOND);
         assert_eq!(sight.last_gap(), Some((at(12), at(13))));
+        assert_eq!(sight.queued_for(at(13)), SECOND);
+        sight.draining = false;
+        assert_eq!(sight.queued_for(at(13)), 0);
     }
 
     #[test]

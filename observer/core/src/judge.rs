@@ -41,7 +41,8 @@ impl Core {
         if let (Some(number), Some(metadata)) = (found, c.message.metadata) {
             self.check_unit_name(number, &metadata)?;
         }
-        let max_delay = self.settings.max_delay(c.due);
+        // What waited for an observer that did not look was not held back on the way.
+        let max_delay = self.settings.max_delay(c.due) + self.sight.queued_for(now.mono);
         if c.sent_at() > now.wall.after(self.settings.skew) {
             return Err(Reject::FromFuture);
         }
@@ -171,7 +172,8 @@ impl Core {
         let slot = self.table.slot(number);
         // The frame's own promise counts too: with a long one it stays fresh for longer than the slot's newest says, and
         // a frame held back on the way must not pass for a second process.
-        if now.mono.since(slot.heard) > self.settings.late_window(slot.next_due().max(c.due)) {
+        let late = self.settings.late_window(slot.next_due().max(c.due)) + self.sight.queued_for(now.mono);
+        if now.mono.since(slot.heard) > late {
             return Err(Reject::SessionConflict);
         }
         let previous = self.table.previous(number).filter(|previous| previous.start == c.header.session_start);

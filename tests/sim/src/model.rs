@@ -39,6 +39,8 @@ pub struct Model {
     /// The agents by id.
     pub agents: BTreeMap<u64, Agent>,
     strangers: Option<u32>,
+    /// When the last gap began, while what waited through it is read; and whether a turn has ended since.
+    draining: Option<(u64, bool)>,
 }
 
 /// What is known of an agent.
@@ -211,6 +213,7 @@ impl Model {
             barrier: 0,
             agents: BTreeMap::new(),
             strangers: None,
+            draining: None,
         }
     }
 
@@ -221,8 +224,27 @@ impl Model {
     }
 
     /// A turn of the observer's loop begins.
-    pub const fn begin_turn(&mut self, overloaded: bool) {
+    pub fn begin_turn(&mut self, overloaded: bool) {
+        self.draining = self.draining.filter(|(_, ended)| overloaded || !ended);
         self.strangers = if overloaded { Some(self.strangers_per_turn) } else { None };
+    }
+
+    /// It ends.
+    pub const fn end_turn(&mut self) {
+        if let Some((_, ended)) = &mut self.draining {
+            *ended = true;
+        }
+    }
+
+    /// The observer did not look, from this instant of its boottime to now.
+    pub const fn note_gap(&mut self, from: u64) {
+        self.draining = Some((from, false));
+    }
+
+    /// For so long what is read now may have waited for the observer.
+    #[must_use]
+    pub fn queued_for(&self, now: varta_core::Now) -> u64 {
+        self.draining.map_or(0, |(from, _)| now.mono.0.saturating_sub(from))
     }
 
     /// How many slots and agents there are.

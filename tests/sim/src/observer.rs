@@ -304,6 +304,7 @@ impl Observer {
             core.handle_timeout(seen);
         }
         self.judged = seen.mono;
+        self.model.end_turn();
         self.tell_changes(t)?;
         self.keep(t, now, rng);
         self.check(t)?;
@@ -330,7 +331,11 @@ impl Observer {
         self.unseen.add(from_t.max(self.stalled_from.min(t)), t);
         self.unseen.lengthen(t - from_t);
         let from = from.max(MonoNs(self.gaps.last().map_or(0, |(_, to)| *to)));
+        if from >= now.mono {
+            return;
+        }
         self.gaps.push((from.0, now.mono.0));
+        self.model.note_gap(from.0);
         for life in self.lives.values_mut() {
             life.moved += now.mono.since(from);
         }

@@ -36,7 +36,7 @@ enum Event {
     Beat(usize),
     Arrive { observer: usize, bytes: Rc<[u8]>, listener: usize, from: SocketAddr },
     Wake { observer: usize, epoch: u64 },
-    GoOn { observer: usize, thaw: bool },
+    GoOn { observer: usize, stall: u64, thaw: bool },
     Start(usize),
     Resume(usize),
 }
@@ -59,6 +59,8 @@ pub struct World {
     /// The observers.
     pub observers: Vec<Observer>,
     epochs: Vec<u64>,
+    /// How often each observer was made to stand still: the end of an earlier time ends no later one.
+    stalls: Vec<u64>,
     /// Everything that was sealed.
     pub registry: Registry,
     /// The way.
@@ -86,6 +88,7 @@ impl World {
             treatment: Vec::new(),
             observers: Vec::new(),
             epochs: Vec::new(),
+            stalls: Vec::new(),
             registry: Registry::default(),
             network: Network::calm(),
             attacker: Attacker::default(),
@@ -122,6 +125,7 @@ impl World {
         observer.start(self.t)?;
         self.observers.push(observer);
         self.epochs.push(0);
+        self.stalls.push(0);
         self.turn(self.observers.len() - 1)?;
         Ok(self.observers.len() - 1)
     }
@@ -249,7 +253,9 @@ impl World {
         } else {
             self.observers[observer].stall(self.t);
         }
-        self.at(self.t + ns, Event::GoOn { observer, thaw: frozen });
+        self.stalls[observer] += 1;
+        let stall = self.stalls[observer];
+        self.at(self.t + ns, Event::GoOn { observer, stall, thaw: frozen });
     }
 
     /// An observer ends now and starts again after `away`.
@@ -298,7 +304,8 @@ impl World {
             }
             Event::Wake { observer, epoch } if epoch == self.epochs[observer] => self.turn(observer),
             Event::Wake { .. } => Ok(()),
-            Event::GoOn { observer, thaw } => {
+            Event::GoOn { observer, stall, .. } if stall != self.stalls[observer] => Ok(()),
+            Event::GoOn { observer, thaw, .. } => {
                 if thaw {
                     self.observers[observer].freeze(self.t, false);
                 } else {

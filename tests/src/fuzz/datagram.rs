@@ -45,6 +45,10 @@ struct World {
     /// The largest accepted counter of each session: agent, unit or pid, and the session's start.
     counters: HashMap<(u64, u32, u32, u64), u64>,
     received: u64,
+    /// Since when what is read may have waited for an observer that did not look.
+    gap: Option<MonoNs>,
+    /// Whether a turn has ended since.
+    drained: bool,
     /// Agents taken back at the last start: the disk may still hold some that were forgotten.
     restored: usize,
 }
@@ -81,6 +85,8 @@ impl World {
             elsewhere: BOOT,
             disk: Vec::new(),
             horizon: WallNs(0),
+            gap: None,
+            drained: false,
             senders: AGENTS.iter().enumerate().map(|(number, name)| Sender::new(name, number)).collect(),
             sent: Vec::new(),
             accepted: HashSet::new(),
@@ -122,6 +128,7 @@ impl World {
             let now = self.now();
             turn(&mut self.core, now);
         }
+        self.drained = true;
         self.advance(end - self.mono);
         let now = self.now();
         turn(&mut self.core, now);
@@ -185,7 +192,9 @@ impl World {
                 let legal = legal.unwrap_or_else(|| panic!("accepted against the rules: {:?}", sealed.refusal()));
                 assert!(legal.counter < 1 << 48, "counter {}", legal.counter);
                 assert!(legal.sent_at <= now.wall.after(settings.skew).0, "accepted from the future");
-                assert!(legal.sent_at.saturating_add(2 * settings.skew) >= now.wall.0, "accepted when stale");
+                let queued = self.gap.map_or(0, |from| now.mono.since(from));
+                let oldest = legal.sent_at.saturating_add(2 * settings.skew + queued);
+                assert!(oldest >= now.wall.0, "accepted when stale");
                 assert!(WallNs(legal.sent_at) > self.core.barrier(), "accepted from before the barrier");
                 assert!(WallNs(legal.sent_at) <= self.horizon, "accepted above the horizon");
                 assert!(WallNs(legal.sent_at) <= self.core.newest_sent());
@@ -277,6 +286,7 @@ impl World {
         let roster = self.core.roster().cloned();
         self.core = core(settings, limits());
         self.received = 0;
+        self.gap = None;
         let start = match how {
             0 | 1 => Start::Clean { stopped, away, barrier },
             2 => Start::Crash { horizon: self.horizon, away },
@@ -347,9 +357,16 @@ impl World {
                 let from = MonoNs(self.mono);
                 self.advance(u64::from(input.short()) * 10 * MILLI);
                 self.core.handle_gap(from, self.now());
+                // Until the queue was empty once; of two gaps with nothing between them, from the first.
+                self.gap.get_or_insert(from);
+                self.drained = false;
             }
             29 => self.core.handle_drops(self.now(), input.odd() >> 16),
-            30 => self.core.begin_turn(input.flag()),
+            30 => {
+                let overloaded = input.flag();
+                self.core.begin_turn(overloaded);
+                self.gap = self.gap.filter(|_| overloaded || !self.drained);
+            }
             31 => self.set_settings(input),
             32 | 33 => self.overtake(input),
             _ => self.crowd(input),

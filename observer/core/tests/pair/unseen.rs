@@ -148,3 +148,26 @@ fn a_slot_that_is_unknown_gives_way_to_nobody() {
     assert_eq!(pair.verdict(&both[0]), Verdict::Stalled);
     assert!(matches!(pair.send(&mut third, Say::due(1000)), Outcome::Accepted(_)));
 }
+
+#[test]
+fn what_waited_for_an_observer_that_did_not_look_was_not_held_back() {
+    let (mut pair, mut sender) = started();
+    let held_back = sender.beat(pair.t, Say::due(1000));
+    pair.wait(1100 * MILLI);
+    let from = pair.mono();
+    pair.sleep(MILLI);
+    let goodbye = sender.beat(pair.t, Say::goodbye());
+    pair.sleep(20 * SECOND);
+    let now = pair.now();
+    pair.core.handle_gap(from, now);
+    assert_eq!(pair.deliver(&held_back), Outcome::Rejected(Reject::Delayed), "1.1 s before the gap, too");
+    assert!(matches!(pair.deliver(&goodbye), Outcome::Accepted(_)));
+    pair.turn();
+    assert_eq!(pair.verdict(&sender), Verdict::Departed);
+    // The queue is empty: from the next turn on the bound is what it was.
+    let mut other = Sender::new("web-2", "api", 50);
+    pair.run(&mut other, Say::due(1000), SECOND, 2);
+    let late = other.beat(pair.t, Say::due(1000));
+    pair.wait(1100 * MILLI);
+    assert_eq!(pair.deliver(&late), Outcome::Rejected(Reject::Delayed));
+}

@@ -137,7 +137,7 @@ impl Model {
             return Err((Reject::BadTimes, Rule::Form));
         }
         let due = clamped(&self.settings, body);
-        let bound = max_delay(&self.settings, due);
+        let bound = max_delay(&self.settings, due) + self.queued_for(now);
         let sent = u128::from(body.sent_at);
         if sent > u128::from(now.wall.0) + u128::from(self.settings.skew) {
             return Err((Reject::FromFuture, Rule::Freshness));
@@ -206,7 +206,7 @@ impl Model {
             return Ok((Plan::NewSession { carries, relearns: false }, Rule::SessionOrder));
         }
         if header.session_start < slot.session.start {
-            let late = 2 * self.settings.skew + max_delay(&self.settings, slot.due.max(due));
+            let late = 2 * self.settings.skew + max_delay(&self.settings, slot.due.max(due)) + self.queued_for(now);
             if now.mono.0.saturating_sub(slot.heard) > late {
                 return order(Reject::SessionConflict);
             }

@@ -52,7 +52,7 @@ impl Model {
     /// Begins anew with what was kept. What is not on disk is not known any more.
     pub fn restart<'a>(&mut self, now: Now, past: Past, kept: impl Iterator<Item = &'a Kept>) {
         self.agents.clear();
-        self.strangers = None;
+        (self.strangers, self.draining) = (None, None);
         let mut newest = past.horizon;
         let fresh = |floor| Agent { floor, floor_since: 0, barrier: 0, account: 0, slots: BTreeMap::new() };
         for record in kept {

@@ -119,7 +119,7 @@ impl Observer {
         let span = model::span(&self.settings, due, hold);
         // Freshness by the wall clocks bounds how old it can be, whoever held it back.
         let ahead = sealed.ahead - (now.wall.0.cast_signed() - (EPOCH + t).cast_signed());
-        let oldest = self.settings.skew + model::max_delay(&self.settings, due);
+        let oldest = self.settings.skew + model::max_delay(&self.settings, due) + self.model.queued_for(now);
         let latest = sealed.t.saturating_add(oldest).saturating_add_signed(ahead);
         // A host's clock may run a little slower than the true time.
         let until = t.min(latest).saturating_add(span).saturating_add(span / 500 + 2_000_000);

@@ -1,6 +1,6 @@
 //! Goodbyes and bad ends, in every order.
 
-use varta_core::Verdict;
+use varta_core::{MILLI, SECOND, Verdict};
 use varta_sim::process::Say;
 use varta_vlp::{Reject, Status};
 
@@ -78,6 +78,23 @@ fn each_of_the_three_copies_is_enough() {
             rig.pass(5);
             let well = matches!(say, Say::Final(_));
             assert_eq!(rig.verdict(process), Some(if well { Verdict::Departed } else { Verdict::Critical }));
+        }
+    }
+}
+
+#[test]
+fn a_goodbye_that_waits_for_an_observer_that_stands_still_is_no_stall() {
+    for ns in [300 * MILLI, 3 * SECOND, 20 * SECOND] {
+        for say in [Say::Final(Status::Ok), Say::Terminal(9)] {
+            let (mut rig, process) = started();
+            rig.told();
+            rig.world.stall_observer(rig.observer, ns, false);
+            rig.say(process, say);
+            rig.pass(ns / MILLI + 100);
+            let well = matches!(say, Say::Final(_));
+            assert_eq!(rig.verdict(process), Some(if well { Verdict::Departed } else { Verdict::Critical }));
+            rig.pass(60_000);
+            assert_eq!(rig.stalls(), 0);
         }
     }
 }
