@@ -24,8 +24,6 @@ pub(super) struct Inlet {
     emptied: bool,
     /// Everything that arrived before this was read.
     seen: MonoNs,
-    /// Datagrams read, in all.
-    read: u64,
     /// The rise of SO_RXQ_OVFL in this turn.
     pub(super) rise: u64,
     /// Datagrams that the kernel dropped, in all.
@@ -40,8 +38,8 @@ impl Inlet {
     pub(super) fn new(bound: BoundUdp, attested: bool, filtering: Filtering) -> Self {
         let granted = bound.granted;
         let (udp, seen, failing) = (Udp::new(bound), MonoNs(0), None);
-        let (readable, emptied, read, rise, dropped) = (true, false, 0, 0, 0);
-        Self { udp, attested, readable, emptied, seen, read, rise, dropped, granted, filtering, failing }
+        let (readable, emptied, rise, dropped) = (true, false, 0, 0);
+        Self { udp, attested, readable, emptied, seen, rise, dropped, granted, filtering, failing }
     }
 
     pub(super) fn fd(&self) -> RawFd {
@@ -101,9 +99,12 @@ impl Ingest {
         self.seen(now)
     }
 
-    /// Datagrams read so far.
+    /// Datagrams judged so far.
     pub(super) fn datagrams(&self) -> u64 {
-        self.inlets.iter().map(|inlet| inlet.read).sum()
+        (0..self.inlets.len())
+            .filter_map(|number| self.core.listener_counters(number))
+            .map(|counters| counters.received)
+            .sum()
     }
 
     /// The clock, read once more. A turn that stands still for too long is blindness like any other.

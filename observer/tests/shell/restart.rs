@@ -53,6 +53,12 @@ fn a_clean_stop_loses_nothing() {
     observer.stop();
 }
 
+/// Whether a file in `dir` says `word`.
+fn holds(dir: &Path, word: &str) -> bool {
+    let says = |file: Vec<u8>| file.windows(word.len()).any(|part| part == word.as_bytes());
+    fs::read_dir(dir).unwrap().any(|entry| fs::read(entry.unwrap().path()).is_ok_and(says))
+}
+
 fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -72,9 +78,11 @@ fn after_a_crash_what_was_sent_before_is_refused_and_nobody_is_accused() {
     let old = agent.frame(Flags::default());
     agent.send(observer.sealed(), &old);
     observer.wait_slot("web-1", "api", |slot| slot["beats"] == 2);
+    let state = rig.path("state");
+    wait("the slot is on disk", || holds(&state, "web-1").then_some(()));
     // The disk as a crash would leave it at this instant.
     let crashed = rig.path("crashed");
-    copy(&rig.path("state"), &crashed);
+    copy(&state, &crashed);
     observer.stop();
 
     rig.config.observer.state_dir = Some(crashed);
