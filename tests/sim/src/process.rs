@@ -94,6 +94,8 @@ pub struct Process {
     pub status: Status,
     /// Its audiences.
     pub links: Vec<Link>,
+    /// Whether another process has the same memory, this one having said nothing since.
+    twin: bool,
     starts: Starts,
     connected: Option<u64>,
     nonce: u64,
@@ -156,6 +158,7 @@ impl Process {
             promise_ms: 0,
             status: Status::Ok,
             links: links.collect(),
+            twin: false,
             starts: Starts::new(),
             connected: None,
             nonce: 1,
@@ -165,14 +168,20 @@ impl Process {
 
     /// The memory image as a copied machine goes on from: everything equal.
     #[must_use]
-    pub fn copied(&self) -> Self {
+    pub fn copied(&mut self) -> Self {
+        self.twin = true;
+        self.image()
+    }
+
+    fn image(&self) -> Self {
         Self { who: self.who.clone(), links: self.links.clone(), starts: self.starts.clone(), ..*self }
     }
 
     /// What a child of this process finds itself as: another pid, no unit, sessions of its own.
     #[must_use]
     pub fn forked(&self, pid: u32) -> Self {
-        let mut child = self.copied();
+        let mut child = self.image();
+        child.twin = false;
         child.who.pid = pid;
         child.who.unit_name.clear();
         child.unit = UnitId::NONE;
@@ -242,6 +251,8 @@ impl Process {
             flags,
             boot: moment.boot,
         };
+        // A copied machine whose clocks stand still at one instant has nothing but randomness to differ by.
+        moment.no_entropy &= !std::mem::take(&mut self.twin);
         let mut sealed = Vec::new();
         for place in 0..self.links.len() {
             let key = secret(self.links[place].audience, self.agent, self.who.generation);
