@@ -78,9 +78,16 @@ fn ignored_tests_say_why() {
 
 #[test]
 fn nothing_is_left_to_do_in_the_source() {
-    let words = ["todo!(", "unimplemented!(", "dbg!(", concat!("FIX", "ME"), concat!("TO", "DO")];
+    // Put together, so that this list is not itself what it looks for.
+    let words = [
+        concat!("todo", "!("),
+        concat!("unimplemented", "!("),
+        concat!("dbg", "!("),
+        concat!("FIX", "ME"),
+        concat!("TO", "DO"),
+    ];
     let mut offenders = Vec::new();
-    for file in sources().iter().filter(|file| !file.path.starts_with("tests/tidy/")) {
+    for file in &sources() {
         offenders.extend(lines_where(file, |line| words.iter().any(|word| line.contains(word))));
     }
     none(&offenders, "left behind");
