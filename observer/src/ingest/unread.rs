@@ -154,7 +154,8 @@ impl Ingest {
         self.count_unread(now, LOOK);
         let (filtering, listener) = (&mut self.inlets[number].filtering, &self.names[number]);
         filtering.counted.1 = filtering.filtered;
-        filtering.attached = false;
+        // One that stays is looked at and follows the audiences as before, and is tried again after ten quiet seconds more.
+        filtering.attached = detached.is_err();
         match detached {
             Ok(()) => tracing::info!(
                 listener,
