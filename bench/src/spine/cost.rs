@@ -7,7 +7,10 @@
 
 use std::time::Duration;
 
-use super::{Bench, line::Line, report::grouped};
+use super::{
+    Bench,
+    line::{Line, grouped},
+};
 use crate::{bare::Work, clock, load::Load, receiver::Receiver};
 
 /// How many agents beat.

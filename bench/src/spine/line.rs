@@ -27,6 +27,19 @@ pub(crate) struct Line {
     pub(crate) stretch: bool,
 }
 
+/// Thousands apart.
+pub(super) fn grouped(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 impl Line {
     /// From the rounds, in their order: what was measured, and the limit in the same round.
     pub(crate) fn new(

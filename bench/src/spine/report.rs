@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     capacity::{Capacity, Lossless},
     idle::Idle,
-    line::Line,
+    line::{Line, grouped},
     memory::{self, Growth},
     restore::{self, Restore},
     scrape::Scrape,
@@ -55,19 +55,6 @@ impl Row {
         self.reached = Some(value <= target);
         self
     }
-}
-
-/// Thousands apart.
-pub(super) fn grouped(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 impl Report {

@@ -23,9 +23,12 @@ use nix::{
 };
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
-use super::stalls::{DYING, LIVING};
 use crate::{clock, mortals, process::Process, receiver::Receiver};
 
+/// Agents that beat on.
+pub(crate) const LIVING: u32 = 100_000;
+/// Agents that die in each round.
+pub(crate) const DYING: u32 = 2000;
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Slots of one page.

@@ -17,7 +17,10 @@ use std::{sync::mpsc::Receiver as Channel, time::Duration};
 use anyhow::{Context as _, ensure};
 use serde::Serialize;
 
-use super::{Bench, quantile, served::Serving};
+use super::{
+    Bench, quantile,
+    served::{DYING, LIVING, Serving},
+};
 use crate::{
     clock,
     follow::{News, Stall, follow},
@@ -27,10 +30,6 @@ use crate::{
     receiver::{Receiver, Setup},
 };
 
-/// Agents that beat on.
-pub(crate) const LIVING: u32 = 100_000;
-/// Agents that die in each round.
-pub(crate) const DYING: u32 = 2000;
 const ROUNDS: u32 = 5;
 /// Most rounds that are set aside.
 const ASIDE: u32 = 15;
