@@ -33,6 +33,7 @@ mod roster;
 mod saved;
 mod sight;
 mod slot;
+mod start;
 mod table;
 mod tell;
 mod time;
@@ -50,8 +51,9 @@ pub use event::{AgentChange, Beat, Change, ObserverChange, Outcome, SlotChange, 
 pub use limits::{Limits, Settings};
 pub use page::{Cursor, SlotView};
 pub use roster::{Labels, Roster, RosterEntry};
-pub use saved::{Saved, SavedAgent, SavedSlot, SlotKey, Start};
+pub use saved::{Saved, SavedAgent, SavedSlot, SlotKey};
 pub use slot::Phase;
+pub use start::Start;
 pub use time::{MILLI, MonoNs, Now, SECOND, WallNs};
 pub use trust::{Class, Origin};
 pub use turnover::Retired;
