@@ -9,7 +9,11 @@ use tokio::sync::oneshot;
 use varta_core::{Audience, Cause, Counters, Retired, Roster, Settings, Verdict};
 use varta_vlp::{AgentId, UnitId};
 
-use crate::{export::tsv::Export, row::Row, sample::Samples};
+use crate::{
+    export::tsv::Export,
+    row::{Row, Rows},
+    sample::Samples,
+};
 
 /// Most questions waiting for the ingest thread; a further one is refused as [`Unanswered::Busy`].
 const WAITING: usize = 64;
@@ -35,7 +39,7 @@ pub struct Selector {
 #[derive(Debug)]
 pub struct Page {
     /// Its rows.
-    pub rows: Vec<Row>,
+    pub rows: Rows,
     /// Where to go on, or `None` at the end.
     pub next: Option<u64>,
 }
@@ -122,6 +126,8 @@ pub enum Command {
         cursor: u64,
         /// At most [`PAGE_ROWS`].
         limit: u32,
+        /// Where they are put, in the place of what is there.
+        room: Rows,
         /// Where the answer goes.
         reply: oneshot::Sender<Page>,
     },
@@ -133,6 +139,8 @@ pub enum Command {
         limit: u32,
         /// Whether slots that are up are among them.
         up: bool,
+        /// Where they are put, in the place of what is there.
+        room: Samples,
         /// Where the answer goes.
         reply: oneshot::Sender<SamplePage>,
     },
@@ -140,8 +148,10 @@ pub enum Command {
     Slot {
         /// Which.
         selector: Selector,
-        /// Where the answer goes; `None` if there is no such slot.
-        reply: oneshot::Sender<Option<Row>>,
+        /// Where it is put, in the place of what is there.
+        room: Rows,
+        /// Where the answer goes: none if there is no such slot.
+        reply: oneshot::Sender<Rows>,
     },
     /// All counters.
     Snapshot {
@@ -198,20 +208,20 @@ impl Handle {
         answer.await.map_err(|_| Unanswered::Gone)
     }
 
-    /// Rows from `cursor` on.
+    /// Rows from `cursor` on, put into `room`.
     ///
     /// # Errors
     /// [`Unanswered`].
-    pub async fn page(&self, cursor: u64, limit: u32) -> Result<Page, Unanswered> {
-        self.ask(|reply| Command::Page { cursor, limit: limit.min(PAGE_ROWS), reply }).await
+    pub async fn page(&self, cursor: u64, limit: u32, room: Rows) -> Result<Page, Unanswered> {
+        self.ask(|reply| Command::Page { cursor, limit: limit.min(PAGE_ROWS), room, reply }).await
     }
 
-    /// Samples from `cursor` on; those of slots that are up only where `up` says so.
+    /// Samples from `cursor` on, put into `room`; those of slots that are up only where `up` says so.
     ///
     /// # Errors
     /// [`Unanswered`].
-    pub async fn samples(&self, cursor: u64, up: bool) -> Result<SamplePage, Unanswered> {
-        self.ask(|reply| Command::Samples { cursor, limit: SAMPLE_ROWS, up, reply }).await
+    pub async fn samples(&self, cursor: u64, up: bool, room: Samples) -> Result<SamplePage, Unanswered> {
+        self.ask(|reply| Command::Samples { cursor, limit: SAMPLE_ROWS, up, room, reply }).await
     }
 
     /// One row, or `None` if there is no such slot.
@@ -219,7 +229,9 @@ impl Handle {
     /// # Errors
     /// [`Unanswered`].
     pub async fn slot(&self, selector: Selector) -> Result<Option<Row>, Unanswered> {
-        self.ask(|reply| Command::Slot { selector, reply }).await
+        let room = Rows::with_capacity(1);
+        let rows = self.ask(|reply| Command::Slot { selector, room, reply }).await?;
+        Ok(rows.iter().next())
     }
 
     /// All counters, of one instant.

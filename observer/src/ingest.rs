@@ -96,6 +96,8 @@ struct Ingest {
     keeping: bool,
     /// While another roster is being put in force, who is told when it is.
     turning: Option<oneshot::Sender<Retired>>,
+    /// When the next step of that is due.
+    next_step: MonoNs,
 }
 
 /// Runs until it is told to stop, and saves the state exactly.
@@ -135,6 +137,7 @@ pub(crate) fn run(parts: Parts) -> io::Result<()> {
         asked: false,
         keeping: false,
         turning: None,
+        next_step: MonoNs::NEVER,
     };
     while ingest.turn() {
         ingest.sleep(&mut sleep)?;
@@ -174,9 +177,10 @@ impl Ingest {
 
     /// Sleeps until something is to be done.
     fn sleep(&mut self, sleep: &mut Sleep) -> io::Result<()> {
-        let busy = self.behind || self.asked || self.turning.is_some();
+        let busy = self.behind || self.asked;
         let keep = if self.keeping { self.turns.last().after(MILLI) } else { self.keeper.next() };
-        let wake = self.core.poll_timeout().min(keep).min(self.watchdog.next()).min(self.next_look());
+        let wake =
+            self.core.poll_timeout().min(keep).min(self.watchdog.next()).min(self.next_look()).min(self.next_step);
         if busy {
             self.turns.sleep_until(MonoNs(0));
         } else {

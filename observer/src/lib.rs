@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod aside;
 pub mod command;
 pub mod export;
 pub mod journal;
@@ -19,7 +20,6 @@ mod ingest;
 mod keyring;
 mod listen;
 mod notify;
-mod priority;
 mod reload;
 mod roster;
 

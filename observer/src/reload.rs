@@ -8,6 +8,7 @@ use varta_config::{ConfigError, ObserverConfig};
 use varta_core::{Audience, Settings};
 
 use crate::{
+    aside::Aside,
     command::{Command, Handle, Reload, Unanswered},
     export::{
         http::App,
@@ -67,6 +68,7 @@ pub(crate) struct InForce {
     pub(crate) writer: Option<Writer>,
     pub(crate) log: Option<LogControl>,
     pub(crate) app: Option<App>,
+    pub(crate) aside: Aside,
     pub(crate) handle: Handle,
 }
 
@@ -136,18 +138,17 @@ impl Before {
 }
 
 impl InForce {
-    /// Reads everything again, checks all of it, and only then puts it in force. Reading is done on a thread of its own: a
-    /// large roster takes a while, and neither datagrams nor HTTP wait for it.
+    /// Reads everything again, checks all of it, and only then puts it in force. Reading is done aside: a large roster takes
+    /// a while, and neither datagrams nor those who follow events wait for it.
     ///
     /// # Errors
     /// [`ReloadError`]; then nothing has changed.
     pub(crate) async fn reload(&mut self) -> Result<(), ReloadError> {
         let (config, file) = (self.config.clone(), self.file.clone());
         let before = Before { config, file, roster_version: self.roster_version };
-        let reading = tokio::task::spawn_blocking(move || before.read());
         // Without an answer whoever reads has panicked, or the process is ending.
         let Read { config, live, restart, audiences, roster, roster_version, export, writer } =
-            reading.await.map_err(|_| Unanswered::Gone)??;
+            self.aside.run(move || before.read()).await.map_err(|_| Unanswered::Gone)??;
         let (done, in_force) = oneshot::channel();
         let (switches, switched) = oneshot::channel();
         let moved = export.is_some();
@@ -161,8 +162,6 @@ impl InForce {
             done,
         })))?;
         let retired = in_force.await.map_err(|_| Unanswered::Gone)?;
-        // A large one takes long to be dropped.
-        drop(tokio::task::spawn_blocking(move || drop(retired)));
         if moved {
             // Only ever dropped; until then lines may come to the old one.
             let _ = switched.await;
@@ -177,6 +176,8 @@ impl InForce {
         }
         self.config = config;
         tell(&live, &restart);
+        // A large one takes long to be dropped.
+        let _ = self.aside.run(move || drop(retired)).await;
         Ok(())
     }
 

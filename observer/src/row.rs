@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Serialize, Serializer};
-use varta_core::{Core, Now, Reasons, SlotView};
-use varta_vlp::UnitId;
+use varta_core::{Class, Core, Now, Reasons, SlotView, Verdict};
+use varta_vlp::{AgentId, Status, UnitId};
 
 /// One row of `/api/v1/slots`.
 #[derive(Clone, Debug, Serialize)]
@@ -66,43 +66,139 @@ fn as_text<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error>
     serializer.collect_str(value)
 }
 
-impl Row {
-    /// The row of a slot, or of a missing agent.
+/// Rows as the ingest thread reads them out: plain values, and their texts one after another.
+///
+/// Whoever asks brings them empty and takes them back: the ingest thread neither allocates what another thread frees nor
+/// waits for an allocator that a thread of low priority holds.
+#[derive(Clone, Debug, Default)]
+pub struct Rows {
+    plain: Vec<Plain>,
+    texts: String,
+    /// Where each text ends: of each row its agent's name and its unit's, where they are known, and its labels' keys and
+    /// values.
+    ends: Vec<usize>,
+}
+
+/// The values of one row.
+#[derive(Clone, Copy, Debug)]
+struct Plain {
+    agent: AgentId,
+    unit: UnitId,
+    /// Whether the names of agent and unit are among the texts, and how many labels are.
+    named: [bool; 2],
+    labels: usize,
+    pid: u32,
+    verdict: Verdict,
+    status: Status,
+    payload: u32,
+    class: Class,
+    last_beat_age: Option<u64>,
+    session: u64,
+    restarts: u32,
+    reasons: Option<Reasons>,
+    beats: u64,
+    stalls: u32,
+    lag_us: u32,
+}
+
+impl Rows {
+    /// None, with room for `count` of common size.
     #[must_use]
-    pub fn new(core: &Core, now: Now, view: &SlotView<'_>) -> Self {
-        let reasons = view.slot.and_then(|slot| core.reasons(now, slot));
+    pub fn with_capacity(count: usize) -> Self {
         Self {
-            agent: agent_name(view),
-            unit: unit_name(view),
+            plain: Vec::with_capacity(count),
+            texts: String::with_capacity(count * 128),
+            ends: Vec::with_capacity(count * 8),
+        }
+    }
+
+    /// None again; the room stays.
+    pub fn clear(&mut self) {
+        self.plain.clear();
+        self.texts.clear();
+        self.ends.clear();
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.plain.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.plain.is_empty()
+    }
+
+    fn text(&mut self, text: &str) {
+        self.texts.push_str(text);
+        self.ends.push(self.texts.len());
+    }
+
+    /// Adds the row of a slot, or of a missing agent.
+    pub fn add(&mut self, core: &Core, now: Now, view: &SlotView<'_>) {
+        let names = [view.agent_name, view.unit_name];
+        names.into_iter().flatten().for_each(|name| self.text(name));
+        let mut labels = 0;
+        for (key, value) in view.labels() {
+            self.text(key);
+            self.text(value);
+            labels += 1;
+        }
+        self.plain.push(Plain {
+            agent: view.agent,
+            unit: view.unit,
+            named: names.map(|name| name.is_some()),
+            labels,
             pid: view.pid,
-            verdict: view.verdict.name(),
-            status: view.status.name(),
+            verdict: view.verdict,
+            status: view.status,
             payload: view.payload,
-            origin: view.class.name(),
-            last_beat_age_ms: view.last_beat_age.map(|age| age / varta_core::MILLI),
+            class: view.class,
+            last_beat_age: view.last_beat_age,
             session: view.session,
             restarts: view.restarts,
-            labels: view.labels().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
-            why: Why(reasons),
+            reasons: view.slot.and_then(|slot| core.reasons(now, slot)),
             beats: view.beats,
             stalls: view.stalls,
             lag_us: view.lag_us,
-        }
+        });
+    }
+
+    /// Each row, put in words.
+    pub fn iter(&self) -> impl Iterator<Item = Row> {
+        let mut start = 0;
+        let mut texts = self.ends.iter().map(move |end| &self.texts[std::mem::replace(&mut start, *end)..*end]);
+        self.plain.iter().map(move |plain| plain.row(&mut texts))
     }
 }
 
-/// The agent's name, or its id as 16 hex digits.
-#[must_use]
-pub fn agent_name(view: &SlotView<'_>) -> String {
-    view.agent_name.map_or_else(|| view.agent.to_string(), str::to_owned)
-}
-
-/// The unit's name, its id as 8 hex digits, or "" where the slot is known by its pid.
-#[must_use]
-pub fn unit_name(view: &SlotView<'_>) -> String {
-    match view.unit_name {
-        _ if view.unit == UnitId::NONE => String::new(),
-        Some(name) => name.to_owned(),
-        None => view.unit.to_string(),
+impl Plain {
+    /// The row, its texts being the next ones.
+    fn row<'a>(&self, texts: &mut impl Iterator<Item = &'a str>) -> Row {
+        let mut next = || texts.next().unwrap_or_default().to_owned();
+        let [agent, unit] = self.named.map(|named| named.then(&mut next));
+        Row {
+            agent: agent.unwrap_or_else(|| self.agent.to_string()),
+            unit: match unit {
+                _ if self.unit == UnitId::NONE => String::new(),
+                Some(name) => name,
+                None => self.unit.to_string(),
+            },
+            pid: self.pid,
+            verdict: self.verdict.name(),
+            status: self.status.name(),
+            payload: self.payload,
+            origin: self.class.name(),
+            last_beat_age_ms: self.last_beat_age.map(|age| age / varta_core::MILLI),
+            session: self.session,
+            restarts: self.restarts,
+            labels: (0..self.labels).map(|_| (next(), next())).collect(),
+            why: Why(self.reasons),
+            beats: self.beats,
+            stalls: self.stalls,
+            lag_us: self.lag_us,
+        }
     }
 }

@@ -41,7 +41,8 @@ impl Sample {
     }
 }
 
-/// Samples of many slots, their names in one text.
+/// Samples of many slots, their names in one text. Whoever asks brings them empty and takes them back, as with
+/// [`Rows`](crate::row::Rows).
 #[derive(Clone, Debug, Default)]
 pub struct Samples {
     /// Each sample, and where its agent's name and its unit's end in the text, where they are known.
@@ -54,6 +55,12 @@ impl Samples {
     #[must_use]
     pub fn with_capacity(count: usize) -> Self {
         Self { samples: Vec::with_capacity(count), names: String::with_capacity(count * 32) }
+    }
+
+    /// None again; the room stays.
+    pub fn clear(&mut self) {
+        self.samples.clear();
+        self.names.clear();
     }
 
     /// Adds a sample with the names of its agent and its unit, where they are known.

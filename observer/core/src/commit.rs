@@ -15,6 +15,7 @@ use crate::{
     event::{AgentChange, Beat, Change, Outcome, SlotChange, SlotId, Verdict},
     judge::Plan,
     limits::SLOT_REFILL,
+    roster::RosterEntry,
     slot::{Goodbye, Marks, NONE, PackedWindow, Phase, Previous, Slot, fingerprint},
     tell::seconds,
     time::{MILLI, MonoNs, Now},
@@ -357,11 +358,7 @@ impl Core {
 
     /// Whether the roster has something to say of every frame of this agent.
     pub(crate) fn is_watched(&self, id: varta_vlp::AgentId) -> bool {
-        self.roster.as_ref().is_some_and(|roster| {
-            roster.get(id).is_none_or(|entry| {
-                !entry.revoked.is_empty() || entry.expires.is_some() || entry.generation_overlap.is_some()
-            })
-        })
+        self.roster.as_ref().is_some_and(|roster| roster.get(id).is_none_or(RosterEntry::is_asked))
     }
 }
 

@@ -36,7 +36,7 @@ impl Required {
     }
 
     /// Whether the agent was told as missing.
-    fn is_told(&self, agent: AgentId) -> bool {
+    pub(crate) fn is_told(&self, agent: AgentId) -> bool {
         matches!(self.watched.get(&agent), Some(Watch::Told))
     }
 

@@ -37,6 +37,13 @@ pub struct RosterEntry {
     pub return_within: Option<u64>,
 }
 
+impl RosterEntry {
+    /// Whether it has something to say of every frame of the agent.
+    pub(crate) fn is_asked(&self) -> bool {
+        !self.revoked.is_empty() || self.expires.is_some() || self.generation_overlap.is_some()
+    }
+}
+
 /// Who may speak at all.
 #[derive(Clone, Debug, Default)]
 pub struct Roster {

@@ -8,7 +8,9 @@ use crate::{
     Core,
     agent::AgentMarks,
     event::SlotChange,
-    roster::Roster,
+    limits::Settings,
+    required::Required,
+    roster::{Roster, RosterEntry},
     slot::{Marks, Phase},
     time::{MonoNs, Now},
 };
@@ -66,20 +68,25 @@ impl Core {
                 }
                 Stage::Records(_) => self.proceed(Stage::Before(0)),
                 Stage::Before(place) => match turnover.before.as_ref().and_then(|before| before.at(place)) {
-                    Some((agent, _)) => {
-                        let agent = *agent;
+                    Some((agent, entry)) => {
+                        // Nobody else of that roster was watched for.
+                        let required = entry.required.then_some(*agent);
                         left -= 1;
                         self.proceed(Stage::Before(place + 1));
-                        self.watch(now, agent);
+                        if let Some(agent) = required {
+                            let entry = self.roster.as_ref().and_then(|roster| roster.get(agent));
+                            watch(&mut self.required, &self.settings, now, agent, entry);
+                        }
                     }
                     None => self.proceed(Stage::New(0)),
                 },
                 Stage::New(place) => match self.roster.as_ref().and_then(|roster| roster.at(place)) {
-                    Some((agent, _)) => {
-                        let agent = *agent;
+                    Some((agent, entry)) => {
                         left -= 1;
+                        if entry.required {
+                            watch(&mut self.required, &self.settings, now, *agent, Some(entry));
+                        }
                         self.proceed(Stage::New(place + 1));
-                        self.watch(now, agent);
                     }
                     None => return self.turnover.take().map(|turnover| Retired(turnover.before)),
                 },
@@ -125,14 +132,16 @@ impl Core {
         if slots > 0 && self.is_counted(number, id) {
             self.required.unseen(missing);
         }
-        self.watch(now, id);
-        let (watched, missing) = (self.is_watched(id), self.is_missing(id));
-        let marks = &mut self.table.agent_mut(number).marks;
-        marks.set(AgentMarks::WATCHED, watched);
-        marks.set(AgentMarks::MISSING, missing);
-        if slots > 0 && self.roster.as_ref().is_some_and(|roster| roster.get(id).is_some()) {
+        let entry = self.roster.as_ref().and_then(|roster| roster.get(id));
+        watch(&mut self.required, &self.settings, now, id, entry);
+        let asked = self.roster.is_some() && entry.is_none_or(RosterEntry::is_asked);
+        let missing = entry.is_some_and(|entry| entry.required) && self.required.is_told(id);
+        if slots > 0 && entry.is_some() {
             self.required.seen(missing);
         }
+        let marks = &mut self.table.agent_mut(number).marks;
+        marks.set(AgentMarks::WATCHED, asked);
+        marks.set(AgentMarks::MISSING, missing);
         let mut slot = self.table.agent(number).first_slot;
         for _ in 0..slots {
             let next = self.table.slot(slot).next;
@@ -140,19 +149,6 @@ impl Core {
             slot = next;
         }
         slots
-    }
-
-    /// Watches for an agent that is required now, and no longer for one that is not. For one that was watched for before the
-    /// time goes on.
-    fn watch(&mut self, now: Now, id: AgentId) {
-        let entry = self.roster.as_ref().and_then(|roster| roster.get(id)).filter(|entry| entry.required);
-        match entry {
-            None => self.required.forget(id),
-            Some(entry) => {
-                let within = entry.return_within.unwrap_or(self.settings.return_within);
-                self.required.watch(id, now.mono.after(within));
-            }
-        }
     }
 
     fn revoke_if_named(&mut self, now: Now, number: u32) {
@@ -170,5 +166,17 @@ impl Core {
         self.tell_slot(now.mono, number, |_| SlotChange::Revoked);
         self.set_phase(now, number, Phase::Departed, MonoNs::NEVER);
         self.table.deadlines.set(number, idle.max(now.mono));
+    }
+}
+
+/// Watches for an agent that is required now, `entry` being the roster's of it, and no longer for one that is not. For one
+/// that was watched for before the time goes on.
+fn watch(required: &mut Required, settings: &Settings, now: Now, id: AgentId, entry: Option<&RosterEntry>) {
+    match entry.filter(|entry| entry.required) {
+        None => required.forget(id),
+        Some(entry) => {
+            let within = entry.return_within.unwrap_or(settings.return_within);
+            required.watch(id, now.mono.after(within));
+        }
     }
 }

@@ -31,7 +31,7 @@ use tokio::{
 use varta_config::PerAgent;
 use varta_core::WallNs;
 
-use crate::{command::Handle, export::events::Ring};
+use crate::{aside::Aside, command::Handle, export::events::Ring};
 use connection::Patient;
 use failure::Failure;
 
@@ -69,6 +69,8 @@ pub struct Setup {
     pub per_agent: PerAgent,
     /// The bearer token that requests must carry.
     pub token: Option<String>,
+    /// Where long answers are made.
+    pub aside: Aside,
 }
 
 /// The HTTP application. Cheap to clone.
@@ -83,6 +85,7 @@ struct Inner {
     listeners: Vec<String>,
     per_agent: Mutex<PerAgent>,
     token: Option<String>,
+    aside: Aside,
     followers: Arc<Semaphore>,
     scrapes: Arc<Semaphore>,
     stopping: watch::Sender<bool>,
@@ -98,7 +101,7 @@ impl App {
     /// An application.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let Setup { handle, ring, name, started, listeners, per_agent, token } = setup;
+        let Setup { handle, ring, name, started, listeners, per_agent, token, aside } = setup;
         Self(Arc::new(Inner {
             handle,
             ring,
@@ -107,6 +110,7 @@ impl App {
             listeners,
             per_agent: Mutex::new(per_agent),
             token,
+            aside,
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
             scrapes: Arc::new(Semaphore::new(SCRAPES)),
             stopping: watch::Sender::new(false),
@@ -123,13 +127,12 @@ impl App {
     }
 
     fn router(&self) -> Router {
-        let long = Router::new()
+        Router::new()
             .route("/metrics", get(probe::metrics))
-            .route("/api/v1/slots", get(api::slots))
-            .layer(middleware::from_fn(aside::aside));
-        long.route("/healthz", get(probe::healthz))
+            .route("/healthz", get(probe::healthz))
             .route("/readyz", get(probe::readyz))
             .route("/api/v1/status", get(api::status))
+            .route("/api/v1/slots", get(api::slots))
             .route("/api/v1/slots/{agent}/{unit}", get(api::slot))
             .route("/api/v1/events", get(follow::events))
             .fallback(async || Failure::not_found("there is nothing at this path"))

@@ -4,16 +4,18 @@ use super::{Ingest, unread::LOOK_ASKED};
 use crate::{
     command::{Command, PAGE_ROWS, Page, Reload, SAMPLE_ROWS, SamplePage, Selector, ShellCounters, Snapshot},
     listen::filter::Filter,
-    row::Row,
+    row::Rows,
     sample::Samples,
 };
-use varta_core::{Cursor, Now, Retired, SlotView, Verdict};
+use varta_core::{Cursor, MILLI, MonoNs, Now, Retired, SlotView, Verdict};
 
 /// Commands of one turn.
 const COMMANDS: usize = 4;
 
-/// Agents and slots that are made to agree with another roster in one turn: some hundred microseconds.
+/// Agents and slots that are made to agree with another roster in one step: some hundred microseconds.
 const ROSTER_STEPS: u32 = 512;
+/// From step to step: between two, threads that tell and serve have their turn on this thread's processor.
+const STEP_EVERY: u64 = MILLI;
 
 /// What the commands of a turn leave to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,15 +38,15 @@ impl Ingest {
             self.gather.asked(now.mono);
             // Whoever asked may have gone away meanwhile; then nobody misses the answer.
             match command {
-                Command::Page { cursor, limit, reply } => {
-                    drop(reply.send(self.page(now, cursor, limit)));
+                Command::Page { cursor, limit, room, reply } => {
+                    drop(reply.send(self.page(now, cursor, limit, room)));
                     return Asked::More;
                 }
-                Command::Samples { cursor, limit, up, reply } => {
-                    drop(reply.send(self.samples(now, cursor, limit, up)));
+                Command::Samples { cursor, limit, up, room, reply } => {
+                    drop(reply.send(self.samples(now, cursor, limit, up, room)));
                     return Asked::More;
                 }
-                Command::Slot { selector, reply } => drop(reply.send(self.row(now, selector))),
+                Command::Slot { selector, room, reply } => drop(reply.send(self.row(now, selector, room))),
                 Command::Snapshot { reply } => {
                     self.count_unread(now, LOOK_ASKED);
                     drop(reply.send(self.snapshot()));
@@ -59,17 +61,16 @@ impl Ingest {
         Asked::More
     }
 
-    fn page(&self, now: Now, cursor: u64, limit: u32) -> Page {
-        let mut rows = Vec::with_capacity(limit.min(PAGE_ROWS) as usize);
-        let read = |view: SlotView<'_>| rows.push(Row::new(&self.core, now, &view));
+    fn page(&self, now: Now, cursor: u64, limit: u32, mut rows: Rows) -> Page {
+        rows.clear();
+        let read = |view: SlotView<'_>| rows.add(&self.core, now, &view);
         let next = self.core.page(now, Cursor(cursor), limit.clamp(1, PAGE_ROWS), read);
         Page { rows, next: next.map(|cursor| cursor.0) }
     }
 
-    fn samples(&self, now: Now, cursor: u64, limit: u32, up: bool) -> SamplePage {
-        let limit = limit.clamp(1, SAMPLE_ROWS);
-        let mut samples = Samples::with_capacity(if up { limit as usize } else { 0 });
-        let next = self.core.page(now, Cursor(cursor), limit, |view| {
+    fn samples(&self, now: Now, cursor: u64, limit: u32, up: bool, mut samples: Samples) -> SamplePage {
+        samples.clear();
+        let next = self.core.page(now, Cursor(cursor), limit.clamp(1, SAMPLE_ROWS), |view| {
             if up || view.verdict != Verdict::Up {
                 samples.add(&view);
             }
@@ -77,10 +78,13 @@ impl Ingest {
         SamplePage { samples, next: next.map(|cursor| cursor.0) }
     }
 
-    fn row(&self, now: Now, selector: Selector) -> Option<Row> {
+    fn row(&self, now: Now, selector: Selector, mut rows: Rows) -> Rows {
+        rows.clear();
         let Selector { agent, unit, pid } = selector;
-        let id = self.core.find(agent, unit, pid)?;
-        self.core.view(now, id).map(|view| Row::new(&self.core, now, &view))
+        if let Some(view) = self.core.find(agent, unit, pid).and_then(|id| self.core.view(now, id)) {
+            rows.add(&self.core, now, &view);
+        }
+        rows
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -121,6 +125,7 @@ impl Ingest {
         match roster {
             Some(roster) => {
                 self.core.begin_roster(now, roster);
+                self.next_step = now.mono;
                 if let Some(earlier) = self.turning.replace(done) {
                     // That one was brought to its end.
                     let _ = earlier.send(Retired::default());
@@ -131,14 +136,16 @@ impl Ingest {
         }
     }
 
-    /// Goes on putting a roster in force.
+    /// Goes on putting a roster in force, where a step of that is due.
     pub(super) fn turn_roster(&mut self, now: Now) {
-        if self.turning.is_none() {
+        if now.mono < self.next_step || self.turning.is_none() {
             return;
         }
+        self.next_step = now.mono.after(STEP_EVERY);
         if let Some(retired) = self.core.continue_roster(now, ROSTER_STEPS)
             && let Some(done) = self.turning.take()
         {
+            self.next_step = MonoNs::NEVER;
             drop(done.send(retired));
         }
     }

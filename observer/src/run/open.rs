@@ -14,6 +14,7 @@ use varta_core::{Audience, Core, Limits};
 
 use super::{Addresses, Failure, Misconfiguration, OnReady, RunError, RunOptions};
 use crate::{
+    aside::Aside,
     clock::Clock,
     command::{self, Handle},
     export::{
@@ -83,6 +84,7 @@ impl Opened {
             sealed: listeners.iter().map(|listener| listener.bound.local).collect(),
             http: http.as_ref().and_then(|http| http.local_addr().ok()),
         };
+        let aside = Aside::default();
         let http = http.map(|listener| {
             let app = App::new(Setup {
                 handle: handle.clone(),
@@ -92,6 +94,7 @@ impl Opened {
                 listeners: listeners.iter().map(|listener| listener.name.clone()).collect(),
                 per_agent: config.metrics.per_agent,
                 token,
+                aside: aside.clone(),
             });
             HttpParts { listener, app }
         });
@@ -118,6 +121,7 @@ impl Opened {
                 log: options.log,
                 handle,
                 app: http.as_ref().map(|http| http.app.clone()),
+                aside,
                 config,
             },
             parts: Parts {

@@ -21,7 +21,6 @@ use super::{
 use crate::{
     command::{Command, Handle, Unanswered},
     notify::Manager,
-    priority,
     reload::{InForce, ReloadError, finish_export},
 };
 
@@ -124,11 +123,7 @@ impl Opened {
     pub(super) fn serve(self, orders: mpsc::Receiver<Order>, daemon: bool) -> Result<(), RunError> {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         // Threads that it starts do what may wait: long answers, and reading at a reload. None outlives that for long.
-        builder
-            .enable_all()
-            .thread_name("varta-http")
-            .thread_keep_alive(KEEP_ALIVE)
-            .on_thread_start(priority::give_way);
+        builder.enable_all().thread_name("varta-http").thread_keep_alive(KEEP_ALIVE);
         let runtime = builder.build();
         let runtime = runtime.map_err(RunError::system("start the runtime of HTTP and signals"))?;
         let result = runtime.block_on(self.attend(orders, daemon));

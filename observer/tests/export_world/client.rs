@@ -10,6 +10,7 @@ use std::{
 use tokio::sync::oneshot;
 use varta_config::PerAgent;
 use varta_watch::{
+    aside::Aside,
     export::{
         events::Ring,
         http::{App, Setup, serve},
@@ -66,6 +67,7 @@ impl Server {
             listeners: vec!["127.0.0.1:9900".to_owned()],
             per_agent: PerAgent::All,
             token: token.map(str::to_owned),
+            aside: Aside::default(),
         });
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         listener.set_nonblocking(true).unwrap();

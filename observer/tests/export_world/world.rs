@@ -19,8 +19,6 @@ use varta_vlp::{
 use varta_watch::{
     command::{Command, Handle, Page, SAMPLE_ROWS, SamplePage, ShellCounters, Snapshot, channel},
     journal::Journal,
-    row::Row,
-    sample::Samples,
 };
 
 /// 2026-01-01T00:00:00Z.
@@ -161,16 +159,16 @@ impl World {
 
     fn answer(&mut self, command: Command) -> bool {
         match command {
-            Command::Page { cursor, limit, reply } => {
-                let mut rows = Vec::new();
+            Command::Page { cursor, limit, room: mut rows, reply } => {
+                rows.clear();
                 let next = self.core.page(self.now, Cursor(cursor), limit, |view| {
-                    rows.push(Row::new(&self.core, self.now, &view));
+                    rows.add(&self.core, self.now, &view);
                 });
                 let _ = reply.send(Page { rows, next: next.map(|next| next.0) });
             }
-            Command::Samples { cursor, limit, up, reply } => {
+            Command::Samples { cursor, limit, up, room: mut samples, reply } => {
                 assert!((1..=SAMPLE_ROWS).contains(&limit), "a step is bounded");
-                let mut samples = Samples::default();
+                samples.clear();
                 let next = self.core.page(self.now, Cursor(cursor), limit, |view| {
                     if up || view.verdict != Verdict::Up {
                         samples.add(&view);
@@ -179,10 +177,12 @@ impl World {
                 self.steps += 1;
                 let _ = reply.send(SamplePage { samples, next: next.map(|next| next.0) });
             }
-            Command::Slot { selector, reply } => {
+            Command::Slot { selector, room: mut rows, reply } => {
                 let slot = self.core.find(selector.agent, selector.unit, selector.pid);
                 let view = slot.and_then(|slot| self.core.view(self.now, slot));
-                let _ = reply.send(view.map(|view| Row::new(&self.core, self.now, &view)));
+                rows.clear();
+                view.iter().for_each(|view| rows.add(&self.core, self.now, view));
+                let _ = reply.send(rows);
             }
             Command::Snapshot { reply } => {
                 let _ = reply.send(self.snapshot());

@@ -8,16 +8,21 @@ use std::{
 use axum::{
     Json,
     extract::{Path, Query, State, rejection::PathRejection, rejection::QueryRejection},
+    response::{IntoResponse as _, Response},
 };
 use serde::{Deserialize, Serialize};
 use varta_core::Verdict;
 
 use super::{
     App,
+    aside::aside,
     failure::{Failure, answer},
     find,
 };
-use crate::{command::PAGE_ROWS, row::Row};
+use crate::{
+    command::PAGE_ROWS,
+    row::{Row, Rows},
+};
 
 /// Slots of one answer, where it is not said how many.
 const LIMIT: u32 = 1000;
@@ -86,13 +91,17 @@ pub(super) struct Slots {
 pub(super) async fn slots(
     State(app): State<App>,
     asked: Result<Query<Asked>, QueryRejection>,
-) -> Result<Json<Slots>, Failure> {
+) -> Result<Response, Failure> {
     let Query(asked) = asked.map_err(|error| Failure::bad_request(error.body_text()))?;
     if asked.limit == 0 || asked.limit > LIMIT_MAX {
         return Err(Failure::bad_request(format!("limit is 1 to {LIMIT_MAX}")));
     }
     let verdict = asked.verdict.as_deref().map(verdict_named).transpose()?;
-    gather(&app, asked.cursor, asked.limit, verdict).await.map(Json)
+    let made = {
+        let app = app.clone();
+        async move { Ok(Json(gather(&app, asked.cursor, asked.limit, verdict).await?).into_response()) }
+    };
+    aside(&app, made).await
 }
 
 fn verdict_named(name: &str) -> Result<&'static str, Failure> {
@@ -105,6 +114,7 @@ fn verdict_named(name: &str) -> Result<&'static str, Failure> {
 async fn gather(app: &App, mut cursor: u64, limit: u32, verdict: Option<&'static str>) -> Result<Slots, Failure> {
     let mut slots: Vec<Row> = Vec::new();
     let mut step = if verdict.is_some() { PAGE_ROWS } else { limit.min(PAGE_ROWS) };
+    let mut page = Rows::with_capacity(step as usize);
     for _ in 0..QUESTIONS {
         let room = limit.saturating_sub(u32::try_from(slots.len()).unwrap_or(u32::MAX));
         if room == 0 {
@@ -113,16 +123,17 @@ async fn gather(app: &App, mut cursor: u64, limit: u32, verdict: Option<&'static
         if verdict.is_none() {
             step = step.min(room);
         }
-        let page = answer(app.0.handle.page(cursor, step)).await?;
-        let mut rows = page.rows;
-        rows.retain(|row| verdict.is_none_or(|verdict| row.verdict == verdict));
-        if rows.len() > room as usize {
+        let read = answer(app.0.handle.page(cursor, step, page)).await?;
+        page = read.rows;
+        let before = slots.len();
+        slots.extend(page.iter().filter(|row| verdict.is_none_or(|verdict| row.verdict == verdict)));
+        if slots.len() - before > room as usize {
             // A page has one end only: look at fewer places, at most as many as there is room for.
+            slots.truncate(before);
             step = (step / 2).max(room.min(step - 1));
             continue;
         }
-        slots.append(&mut rows);
-        match page.next {
+        match read.next {
             Some(next) => cursor = next,
             None => return Ok(Slots { slots, next: None }),
         }

@@ -1,13 +1,15 @@
-//! Answers that take long to make are made on threads of their own, so that nobody who follows events waits behind them.
+//! Answers that take long to make are made aside, so that nobody who follows events waits behind them.
 
-use axum::{extract::Request, middleware::Next, response::Response};
-use tokio::{runtime::Handle, task::spawn_blocking};
+use tokio::runtime::Handle;
 
-use super::failure::Failure;
+use super::{App, failure::Failure};
 
-/// Lets the rest of the way be gone on another thread. There are no more of these than connections.
-pub(super) async fn aside(request: Request, next: Next) -> Result<Response, Failure> {
+/// Makes an answer aside. What it has to wait for longest is waited for before: it keeps a place from others.
+pub(super) async fn aside<T: Send + 'static>(
+    app: &App,
+    made: impl Future<Output = Result<T, Failure>> + Send + 'static,
+) -> Result<T, Failure> {
     let runtime = Handle::current();
-    let made = spawn_blocking(move || runtime.block_on(next.run(request)));
-    made.await.map_err(|error| Failure::internal(error.to_string()))
+    let made = app.0.aside.run(move || runtime.block_on(made));
+    made.await.map_err(|error| Failure::internal(error.to_string()))?
 }

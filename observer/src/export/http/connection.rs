@@ -1,4 +1,4 @@
-//! A stream whose peer may not leave what was sent unread for ever.
+//! A stream whose peer may not leave what was sent unread for ever, and that leaves the thread to others between two writes.
 
 use std::{
     io,
@@ -12,16 +12,38 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
+/// Most bytes of one write, and of what is written before the thread's other tasks have had their turn: the kernel would
+/// take megabytes of a long answer at once, and those who follow events would wait for that.
+const WRITE: usize = 64 * 1024;
+
 /// A stream that fails with [`io::ErrorKind::TimedOut`] when one write makes no progress for `limit`.
 pub(super) struct Patient<S> {
     stream: S,
     limit: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
+    /// Bytes written since it last gave way.
+    written: usize,
 }
 
 impl<S> Patient<S> {
     pub(super) const fn new(stream: S, limit: Duration) -> Self {
-        Self { stream, limit, waiting: None }
+        Self { stream, limit, waiting: None, written: 0 }
+    }
+
+    /// How much may be written now; `None` gives way once.
+    fn room(&mut self, cx: &Context<'_>) -> Option<usize> {
+        if self.written < WRITE {
+            return Some(WRITE - self.written);
+        }
+        self.written = 0;
+        cx.waker().wake_by_ref();
+        None
+    }
+
+    fn count(&mut self, written: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.written += bytes;
+        }
     }
 
     fn judge<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -43,7 +65,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        let Some(room) = self.room(cx) else { return Poll::Pending };
+        let written = Pin::new(&mut self.stream).poll_write(cx, &bytes[..bytes.len().min(room)]);
+        self.count(&written);
         self.judge(cx, written)
     }
 
@@ -52,7 +76,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        // Small parts go together, a large one by itself and in pieces.
+        let whole = parts.iter().map(|part| part.len()).sum::<usize>();
+        if self.written + whole > WRITE {
+            let first = parts.iter().find(|part| !part.is_empty());
+            return self.poll_write(cx, first.map_or(&[], |part| part));
+        }
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        self.count(&written);
         self.judge(cx, written)
     }
 
@@ -94,6 +125,72 @@ mod tests {
         fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
             Poll::Ready(Ok(()))
         }
+    }
+
+    /// Takes everything.
+    struct Greedy(Vec<u8>);
+
+    impl AsyncWrite for Greedy {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.0.extend_from_slice(bytes);
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_write_vectored(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            parts: &[io::IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            parts.iter().for_each(|part| self.0.extend_from_slice(part));
+            Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum()))
+        }
+
+        fn is_write_vectored(&self) -> bool {
+            true
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Writes `bytes` behind a short head. Returns all of it, what was written between two turns of others, and how many
+    /// turns those had.
+    fn write_all(bytes: &[u8]) -> (Vec<u8>, Vec<usize>, usize) {
+        let mut stream = Patient::new(Greedy(Vec::new()), Duration::from_secs(1));
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let (head, mut done, mut turn, mut turns, mut yields) = (*b"head", 0, 0, Vec::new(), 0);
+        let all = [&head[..], bytes].concat();
+        while done < all.len() {
+            let (first, second) = (&head[done.min(4)..], &bytes[done.saturating_sub(4)..]);
+            let parts = [io::IoSlice::new(first), io::IoSlice::new(second)];
+            match Pin::new(&mut stream).poll_write_vectored(&mut cx, &parts) {
+                Poll::Ready(written) => {
+                    let written = written.unwrap();
+                    (done, turn) = (done + written, turn + written);
+                }
+                Poll::Pending => {
+                    turns.push(std::mem::take(&mut turn));
+                    yields += 1;
+                }
+            }
+        }
+        turns.push(turn);
+        assert_eq!(stream.stream.0, all);
+        (all, turns, yields)
+    }
+
+    #[test]
+    fn a_long_answer_is_written_in_pieces_with_others_turns_between() {
+        let (all, turns, yields) = write_all(&vec![7; 5 * WRITE]);
+        assert_eq!(turns.iter().sum::<usize>(), all.len());
+        assert!(turns.iter().all(|turn| *turn <= WRITE) && yields == 5, "{turns:?}");
+        let (all, turns, yields) = write_all(b"small");
+        assert_eq!((turns, yields), (vec![all.len()], 0), "a small one goes at once, with its head");
     }
 
     #[test]

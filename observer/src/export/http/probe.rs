@@ -12,29 +12,41 @@ use futures_util::{StreamExt as _, stream};
 
 use super::{
     App,
+    aside::aside,
     failure::{Failure, answer},
 };
-use crate::export::{metrics as fixed, series::Series};
+use crate::{
+    command::SAMPLE_ROWS,
+    export::{metrics as fixed, series::Series},
+    sample::Samples,
+};
 
 pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Failure> {
-    let inner = &*app.0;
-    let permit = Arc::clone(&inner.scrapes).acquire_owned().await;
+    let permit = Arc::clone(&app.0.scrapes).acquire_owned().await;
     let permit = permit.map_err(|error| Failure::internal(error.to_string()))?;
+    let parts = aside(&app.clone(), render(app)).await?;
+    let parts: Vec<_> = parts.into_iter().map(|part| Ok::<_, std::convert::Infallible>(Bytes::from(part))).collect();
+    // The text is the largest thing that is held here: the next scrape begins when this one is sent.
+    let body = Body::from_stream(stream::iter(parts).inspect(move |_| _ = &permit));
+    Ok(([(header::CONTENT_TYPE, fixed::CONTENT_TYPE)], body).into_response())
+}
+
+/// The text, in parts none of which is empty.
+async fn render(app: App) -> Result<Vec<Vec<u8>>, Failure> {
+    let inner = &*app.0;
     let snapshot = answer(inner.handle.snapshot()).await?;
     let mut text = Vec::new();
     fixed::render(&snapshot, &inner.listeners, &mut text).map_err(|error| Failure::internal(error.to_string()))?;
     let mut series = Series::new(app.per_agent());
+    let mut room = Samples::with_capacity(if series.wants_up() { SAMPLE_ROWS as usize } else { 0 });
     let mut cursor = series.wants_rows().then_some(0);
     while let Some(at) = cursor {
-        let page = answer(inner.handle.samples(at, series.wants_up())).await?;
-        series.add(&page.samples);
+        let page = answer(inner.handle.samples(at, series.wants_up(), room)).await?;
+        room = page.samples;
+        series.add(&room);
         cursor = page.next;
     }
-    let parts = std::iter::once(text).chain(series.finish()).filter(|part| !part.is_empty());
-    let parts: Vec<_> = parts.map(|part| Ok::<_, std::convert::Infallible>(Bytes::from(part))).collect();
-    // The text is the largest thing that is held here: the next scrape begins when this one is sent.
-    let body = Body::from_stream(stream::iter(parts).inspect(move |_| _ = &permit));
-    Ok(([(header::CONTENT_TYPE, fixed::CONTENT_TYPE)], body).into_response())
+    Ok(std::iter::once(text).chain(series.finish()).filter(|part| !part.is_empty()).collect())
 }
 
 /// Whether the ingest loop turns.
