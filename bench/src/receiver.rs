@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::{
     bare::{Counts, Listening, Work},
     clock,
-    load::Loader,
+    load::{Load, Loader},
     machine::{self, Cores},
     metrics::Metrics,
     process::Process,
@@ -26,6 +26,10 @@ use crate::{
 /// How long a process may take to be ready.
 const READY: Duration = Duration::from_secs(20);
 
+/// Strangers a second that are told one by one.
+const GENTLE: u64 = 25_000;
+/// How long the last of them may take to be counted.
+const MEET_LIMIT: Duration = Duration::from_secs(20);
 /// An observer that logs nothing for so long has settled.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -272,6 +276,16 @@ impl Receiver {
             Ok((self.accepted()? >= accepted).then_some(()))
         })?;
         reached.with_context(|| format!("no {accepted} beats were accepted within {} s", limit.as_secs()))
+    }
+
+    /// Has the observer hear each of a load's first `agents` agents once, slowly enough for each to be told as new: in a
+    /// flood strangers are shed.
+    pub(crate) fn meet(&self, loader: &Loader, agents: u32) -> anyhow::Result<()> {
+        let count = u64::from(agents);
+        let load = Load { agents, rate: Some(GENTLE), count, promise: Duration::from_secs(60), goodbye: false };
+        let known = self.accepted()? + count;
+        loader.run(self.address(), &load)?;
+        self.wait_for(known, MEET_LIMIT)
     }
 
     /// Waits until an observer's log has not grown for a second: nobody is new or restarted any more.

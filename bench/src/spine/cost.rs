@@ -55,6 +55,7 @@ pub(crate) fn take(bench: &Bench, agents: &[u32]) -> anyhow::Result<Vec<Line>> {
 fn take_one(bench: &Bench, agents: u32) -> anyhow::Result<Line> {
     let observer = Receiver::observer(bench.cores, &bench.loader)?;
     let bare = Receiver::bare(bench.cores, &bench.loader, agents, Work::Open)?;
+    observer.meet(&bench.loader, agents)?;
     let load = Load::endless(agents, None);
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {

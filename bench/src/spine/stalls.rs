@@ -35,8 +35,6 @@ const ROUNDS: u32 = 5;
 const ASIDE: u32 = 15;
 const TOGETHER: u32 = 10_000;
 const TOGETHER_ROUNDS: u32 = 3;
-/// Slow enough for each to be told as new.
-const GENTLE: u64 = 25_000;
 /// How long it may take after the last deadline until all are told.
 const LIMIT: Duration = Duration::from_secs(20);
 /// At most this long after the deadline, in half of all cases and in 99 of 100.
@@ -174,17 +172,9 @@ fn lateness(how: &'static str, (rounds, set_aside): (Vec<Late>, u32), goals_ms: 
     }
 }
 
-/// Makes the agents that live on known, gently, and has them beat once a second.
+/// Makes the agents that live on known, and has them beat once a second.
 fn living(bench: &Bench, receiver: &Receiver) -> anyhow::Result<crate::process::Process> {
-    let known = Load {
-        agents: LIVING,
-        rate: Some(GENTLE),
-        count: u64::from(LIVING),
-        promise: Duration::from_secs(60),
-        goodbye: false,
-    };
-    bench.loader.run(receiver.address(), &known)?;
-    receiver.wait_for(u64::from(LIVING), LIMIT)?;
+    receiver.meet(&bench.loader, LIVING)?;
     let mut load = Load::endless(LIVING, Some(u64::from(LIVING)));
     load.promise = Duration::from_secs(1);
     let process = bench.loader.start(receiver.address(), &load)?;

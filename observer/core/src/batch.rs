@@ -49,12 +49,19 @@ impl Core {
         }
     }
 
-    /// Steps 1 to 3 and the look-up of step 4, each kind of memory in a loop of its own: index, records, slots.
+    /// Steps 1 to 3 and the look-up of step 4, each kind of memory in a loop of its own: index, records, slots. A loop that
+    /// does little else has more of its waits under way at once.
     fn look_all_up(&self, now: Now, part: &[Datagram<'_>], found: &mut [Result<Found, Reject>; WIDTH]) {
-        for (found, datagram) in found.iter_mut().zip(part) {
+        let mut hashes = [0; WIDTH];
+        for ((found, hash), datagram) in found.iter_mut().zip(&mut hashes).zip(part) {
             *found = self.look_up(now, datagram.bytes);
-            if let Ok(Found { header, agent, .. }) = found {
-                *agent = self.table.guess_agent(header.agent);
+            if let Ok(Found { header, .. }) = found {
+                *hash = self.table.hash_of(header.agent);
+            }
+        }
+        for (found, hash) in found.iter_mut().zip(hashes) {
+            if let Ok(Found { agent, .. }) = found {
+                *agent = self.table.guess_agent(hash);
             }
         }
         for Found { header, agent, .. } in found.iter_mut().flatten() {

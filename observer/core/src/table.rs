@@ -141,12 +141,17 @@ impl Table {
     }
 
     pub(crate) fn find_agent(&self, id: AgentId) -> Option<u32> {
-        self.agent_index.find(self.hasher.hash_one(id.0), |place| self.agents[*place as usize].id == id).copied()
+        self.agent_index.find(self.hash_of(id), |place| self.agents[*place as usize].id == id).copied()
     }
 
-    /// An agent that may be the one of that id, by a look at the index only; `None` where there is none.
-    pub(crate) fn guess_agent(&self, id: AgentId) -> Option<u32> {
-        self.agent_index.iter_hash(self.hasher.hash_one(id.0)).next().copied()
+    /// Where the index has an agent of that id.
+    pub(crate) fn hash_of(&self, id: AgentId) -> u64 {
+        self.hasher.hash_one(id.0)
+    }
+
+    /// An agent that may be the one of the id of that hash, by a look at the index only; `None` where there is none.
+    pub(crate) fn guess_agent(&self, hash: u64) -> Option<u32> {
+        self.agent_index.iter_hash(hash).next().copied()
     }
 
     /// The agent of that id, which a guess at most a batch old is likely to be.
