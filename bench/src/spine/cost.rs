@@ -17,7 +17,7 @@ use crate::{bare::Work, clock, load::Load, receiver::Receiver};
 pub(super) const AGENTS: [u32; 3] = [1000, 100_000, 1_000_000];
 /// At most this many times the bare loop's.
 const GOAL: f64 = 1.15;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 15;
 const WINDOW: Duration = Duration::from_secs(2);
 /// How long it may take until all agents are known and told.
 const WARM_UP: Duration = Duration::from_secs(300);

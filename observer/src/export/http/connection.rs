@@ -1,4 +1,4 @@
-//! A stream whose peer may not leave what was sent unread for ever, and that leaves the thread to others between two writes.
+//! A stream whose peer may not leave what was sent unread for ever, and that pauses between two writes of a long answer.
 
 use std::{
     io,
@@ -12,32 +12,37 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// Most bytes of one write, and of what is written before the thread's other tasks have had their turn: the kernel would
-/// take megabytes of a long answer at once, and those who follow events would wait for that.
-const WRITE: usize = 64 * 1024;
+/// Most bytes that are written without a pause: the kernel would take megabytes of a long answer at once, and those who
+/// follow events would wait for that, and so would the ingest thread for the processor.
+const WRITE: usize = 256 * 1024;
+/// The pause: a long answer goes out with 128 to 256 MB a second.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// A stream that fails with [`io::ErrorKind::TimedOut`] when one write makes no progress for `limit`.
 pub(super) struct Patient<S> {
     stream: S,
     limit: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
-    /// Bytes written since it last gave way.
+    /// Bytes written since the newest pause.
     written: usize,
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Patient<S> {
     pub(super) const fn new(stream: S, limit: Duration) -> Self {
-        Self { stream, limit, waiting: None, written: 0 }
+        Self { stream, limit, waiting: None, written: 0, pause: None }
     }
 
-    /// How much may be written now; `None` gives way once.
-    fn room(&mut self, cx: &Context<'_>) -> Option<usize> {
-        if self.written < WRITE {
-            return Some(WRITE - self.written);
+    /// How much may be written now; `None` in a pause.
+    fn room(&mut self, cx: &mut Context<'_>) -> Option<usize> {
+        if self.written >= WRITE {
+            let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(PAUSE)));
+            if pause.as_mut().poll(cx).is_pending() {
+                return None;
+            }
+            (self.pause, self.written) = (None, 0);
         }
-        self.written = 0;
-        cx.waker().wake_by_ref();
-        None
+        Some(WRITE - self.written)
     }
 
     fn count(&mut self, written: &Poll<io::Result<usize>>) {
@@ -158,39 +163,41 @@ mod tests {
         }
     }
 
-    /// Writes `bytes` behind a short head. Returns all of it, what was written between two turns of others, and how many
-    /// turns those had.
-    fn write_all(bytes: &[u8]) -> (Vec<u8>, Vec<usize>, usize) {
-        let mut stream = Patient::new(Greedy(Vec::new()), Duration::from_secs(1));
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        let (head, mut done, mut turn, mut turns, mut yields) = (*b"head", 0, 0, Vec::new(), 0);
+    /// Writes `bytes` behind a short head. Returns all of it, and what was written between two pauses.
+    async fn write_all(bytes: &[u8]) -> (Vec<u8>, Vec<usize>) {
+        let mut stream = Patient::new(Greedy(Vec::new()), Duration::from_secs(60));
+        let head = *b"head";
         let all = [&head[..], bytes].concat();
+        let (mut done, mut turns) = (0, vec![0]);
         while done < all.len() {
             let (first, second) = (&head[done.min(4)..], &bytes[done.saturating_sub(4)..]);
             let parts = [io::IoSlice::new(first), io::IoSlice::new(second)];
-            match Pin::new(&mut stream).poll_write_vectored(&mut cx, &parts) {
-                Poll::Ready(written) => {
-                    let written = written.unwrap();
-                    (done, turn) = (done + written, turn + written);
+            let written = poll_fn(|cx| {
+                let polled = Pin::new(&mut stream).poll_write_vectored(cx, &parts);
+                if polled.is_pending() {
+                    turns.push(0);
                 }
-                Poll::Pending => {
-                    turns.push(std::mem::take(&mut turn));
-                    yields += 1;
-                }
-            }
+                polled
+            });
+            let written = written.await.unwrap();
+            done += written;
+            *turns.last_mut().unwrap() += written;
         }
-        turns.push(turn);
         assert_eq!(stream.stream.0, all);
-        (all, turns, yields)
+        turns.retain(|turn| *turn > 0);
+        (all, turns)
     }
 
     #[test]
-    fn a_long_answer_is_written_in_pieces_with_others_turns_between() {
-        let (all, turns, yields) = write_all(&vec![7; 5 * WRITE]);
-        assert_eq!(turns.iter().sum::<usize>(), all.len());
-        assert!(turns.iter().all(|turn| *turn <= WRITE) && yields == 5, "{turns:?}");
-        let (all, turns, yields) = write_all(b"small");
-        assert_eq!((turns, yields), (vec![all.len()], 0), "a small one goes at once, with its head");
+    fn a_long_answer_is_written_in_pieces_with_pauses_between() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let (all, turns) = write_all(&vec![7; 5 * WRITE]).await;
+            assert_eq!(turns.iter().sum::<usize>(), all.len());
+            assert!(turns.iter().all(|turn| *turn <= WRITE) && turns.len() == 6, "{turns:?}");
+            let (all, turns) = write_all(b"small").await;
+            assert_eq!(turns, [all.len()], "a small one goes at once, with its head");
+        });
     }
 
     #[test]
