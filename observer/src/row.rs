@@ -68,8 +68,8 @@ fn as_text<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error>
 
 /// Rows as the ingest thread reads them out: plain values, and their texts one after another.
 ///
-/// Whoever asks brings them empty and takes them back: the ingest thread neither allocates what another thread frees nor
-/// waits for an allocator that a thread of low priority holds.
+/// Whoever asks brings them and takes them back, so that the ingest thread allocates nothing in bulk that another frees: it
+/// would wait for that one in the allocator, and it may be one of low priority.
 #[derive(Clone, Debug, Default)]
 pub struct Rows {
     plain: Vec<Plain>,

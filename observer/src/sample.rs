@@ -41,7 +41,7 @@ impl Sample {
     }
 }
 
-/// Samples of many slots, their names in one text. Whoever asks brings them empty and takes them back, as with
+/// Samples of many slots, their names in one text. Whoever asks brings them and takes them back, as with
 /// [`Rows`](crate::row::Rows).
 #[derive(Clone, Debug, Default)]
 pub struct Samples {

@@ -38,7 +38,7 @@ async fn render(app: App) -> Result<Vec<Vec<u8>>, Failure> {
     let mut text = Vec::new();
     fixed::render(&snapshot, &inner.listeners, &mut text).map_err(|error| Failure::internal(error.to_string()))?;
     let mut series = Series::new(app.per_agent());
-    let mut room = Samples::with_capacity(if series.wants_up() { SAMPLE_ROWS as usize } else { 0 });
+    let mut room = Samples::with_capacity(if series.wants_rows() { SAMPLE_ROWS as usize } else { 0 });
     let mut cursor = series.wants_rows().then_some(0);
     while let Some(at) = cursor {
         let page = answer(inner.handle.samples(at, series.wants_up(), room)).await?;
