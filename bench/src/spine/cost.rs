@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use anyhow::ensure;
+
 use super::{
     Bench,
     line::{Line, grouped},
@@ -59,9 +61,19 @@ fn take_one(bench: &Bench, agents: u32) -> anyhow::Result<Line> {
     let load = Load::endless(agents, None);
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
-        let ours = window(bench, &observer, &load, WINDOW)?.cpu_ns;
-        rounds.push((ours, window(bench, &bare, &load, WINDOW)?.cpu_ns));
+        let ours = saturated(bench, &observer, &load)?;
+        rounds.push((ours, saturated(bench, &bare, &load)?));
     }
     let what = format!("CPU per beat, saturated, {} agents", grouped(f64::from(agents)));
     Ok(Line::new("cost", what, "receive, open", rounds, GOAL))
+}
+
+/// CPU time per beat of a receiver that is sent more than it reads; an error if it was not.
+fn saturated(bench: &Bench, receiver: &Receiver, load: &Load) -> anyhow::Result<f64> {
+    let Window { cpu_ns, accepted_per_second, dropped } = window(bench, receiver, load, WINDOW)?;
+    ensure!(
+        dropped > 0,
+        "{accepted_per_second:.0} beats a second were read and none was dropped: the sender is too slow"
+    );
+    Ok(cpu_ns)
 }
