@@ -1,6 +1,6 @@
 //! Answering what the other thread asks, between two batches of datagrams.
 
-use super::{Ingest, unread::LOOK_ASKED};
+use super::Ingest;
 use crate::{
     command::{Command, PAGE_ROWS, Page, Reload, SAMPLE_ROWS, SamplePage, Selector, ShellCounters, Snapshot},
     listen::filter::Filter,
@@ -48,7 +48,7 @@ impl Ingest {
                 }
                 Command::Slot { selector, room, reply } => drop(reply.send(self.row(now, selector, room))),
                 Command::Snapshot { reply } => {
-                    self.count_unread(now, LOOK_ASKED);
+                    self.count_unread(now);
                     drop(reply.send(self.snapshot()));
                 }
                 Command::Reload(reload) => {

@@ -4,11 +4,7 @@ use std::{io, os::fd::RawFd};
 
 use varta_core::{Datagram, MonoNs, Now, Origin, Outcome, WallNs};
 
-use super::{
-    Ingest,
-    turns::Turns,
-    unread::{Filtering, LOOK},
-};
+use super::{Ingest, turns::Turns, unread::Filtering};
 use crate::{
     clock::Clock,
     listen::udp::{BATCH, BoundUdp, Buffers, Received, Udp},
@@ -24,7 +20,7 @@ pub(super) struct Inlet {
     emptied: bool,
     /// Everything that arrived before this was read.
     seen: MonoNs,
-    /// The rise of SO_RXQ_OVFL in this turn.
+    /// What its socket did not let in between the two newest countings.
     pub(super) rise: u64,
     /// Datagrams that the kernel dropped, in all.
     pub(super) dropped: u64,
@@ -128,7 +124,6 @@ impl Ingest {
         let arrived = received.arrived.map(|arrived| mapped(now, arrived));
         let waited_for = std::mem::replace(&mut inlet.emptied, received.emptied);
         inlet.readable = !received.emptied;
-        inlet.rise += received.dropped;
         inlet.seen = if received.emptied { before.mono } else { arrived.unwrap_or(inlet.seen) };
         let overslept = slept.zip(arrived).filter(|_| waited_for);
         if let Some(from) = overslept.and_then(|(since, arrived)| Turns::overslept(since, arrived, now.mono)) {
@@ -187,7 +182,7 @@ impl Ingest {
 
     /// Ends a drain: what was not read, and up to which instant everything that arrived was.
     fn seen(&mut self, now: Now) -> Now {
-        self.count_unread(now, LOOK);
+        self.count_unread(now);
         self.judge_filters(now);
         let mono = self.inlets.iter().map(|inlet| inlet.seen).min().unwrap_or(now.mono).min(now.mono);
         Now { mono, wall: WallNs(now.wall.0.saturating_sub(now.mono.since(mono))) }

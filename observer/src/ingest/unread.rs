@@ -4,19 +4,13 @@
 use std::io;
 
 use varta_config::KernelFilter;
-use varta_core::{MILLI, MonoNs, Now, SECOND};
+use varta_core::{MonoNs, Now};
 
 use super::{Ingest, flood::Flood};
 use crate::listen::{
     filter::{Filter, refused_by_header},
-    queue::Queue,
     udp::Udp,
 };
-
-/// How often the socket's own counter is read while a filter is in force: what is refused carries no news of it.
-pub(super) const LOOK: u64 = SECOND;
-/// How often at most where somebody asks.
-pub(super) const LOOK_ASKED: u64 = 10 * MILLI;
 
 /// A listener's filter.
 pub(super) struct Filtering {
@@ -29,36 +23,18 @@ pub(super) struct Filtering {
     flood: Flood,
     /// What the core had refused by header when it was last looked at, and the filter.
     counted: (u64, u64),
-    queue: Option<Queue>,
-    looked: MonoNs,
 }
 
 impl Filtering {
     /// Of a listener whose filter is in force already, or is not.
     pub(super) const fn new(mode: KernelFilter, attached: bool) -> Self {
         let (flood, refused) = (Flood::new(), matches!(mode, KernelFilter::On) && !attached);
-        Self { mode, attached, refused, filtered: 0, flood, counted: (0, 0), queue: None, looked: MonoNs(0) }
+        Self { mode, attached, refused, filtered: 0, flood, counted: (0, 0) }
     }
 
     /// When it must be looked at again.
     pub(super) const fn next(&self) -> MonoNs {
         if self.attached && matches!(self.mode, KernelFilter::Auto) { self.flood.next() } else { MonoNs::NEVER }
-    }
-
-    /// By how much the socket's own counter is ahead of what datagrams told.
-    fn look(&mut self, now: MonoNs, every: u64, udp: &mut Udp) -> u64 {
-        if !self.attached || now.since(self.looked) < every {
-            return 0;
-        }
-        self.looked = now;
-        self.catch_up(udp)
-    }
-
-    fn catch_up(&mut self, udp: &mut Udp) -> u64 {
-        if self.queue.is_none() {
-            self.queue = Queue::of(udp.socket()).ok();
-        }
-        self.queue.as_ref().and_then(Queue::dropped).map_or(0, |dropped| udp.raise(dropped))
     }
 
     fn attach(&mut self, filter: &Filter, udp: &Udp) -> io::Result<()> {
@@ -83,30 +59,29 @@ impl Ingest {
         self.inlets.iter().map(|inlet| inlet.filtering.next()).min().unwrap_or(MonoNs::NEVER)
     }
 
-    /// Accounts for what was not read, up to now; what filters refused, up to `every` nanoseconds ago.
-    pub(super) fn count_unread(&mut self, now: Now, every: u64) {
+    /// Accounts for what was not read, up to now.
+    pub(super) fn count_unread(&mut self, now: Now) {
+        let mut rises = 0;
         for inlet in &mut self.inlets {
-            inlet.rise += inlet.filtering.look(now.mono, every, &mut inlet.udp);
+            inlet.rise = inlet.udp.dropped();
+            rises += inlet.rise;
         }
-        let rise = self.inlets.iter().map(|inlet| inlet.rise).sum();
-        let lost = self.kernel_drops.lost(now.mono, rise);
-        if rise == 0 {
+        let mut left = self.kernel_drops.lost(now.mono, rises);
+        if rises == 0 {
             return;
         }
-        let mut left = lost;
+        self.core.handle_drops(now, left);
         // Where no filter is in force every rise is a loss.
         for filtered in [false, true] {
             for inlet in self.inlets.iter_mut().filter(|inlet| inlet.filtering.attached == filtered) {
-                let rise = std::mem::take(&mut inlet.rise);
-                let share = rise.min(left);
+                let share = inlet.rise.min(left);
                 inlet.dropped += share;
                 left -= share;
                 if filtered {
-                    inlet.filtering.filtered += rise - share;
+                    inlet.filtering.filtered += inlet.rise - share;
                 }
             }
         }
-        self.core.handle_drops(now, lost);
     }
 
     /// Puts filters in force where a flood began, and takes them off where it is over.
@@ -131,12 +106,9 @@ impl Ingest {
     }
 
     fn put_on(&mut self, now: Now, number: usize) {
-        let inlet = &mut self.inlets[number];
-        inlet.rise += inlet.filtering.catch_up(&mut inlet.udp);
         // What the queue dropped before is told apart from what the filter refuses.
-        self.count_unread(now, LOOK);
+        self.count_unread(now);
         let (inlet, listener) = (&mut self.inlets[number], &self.names[number]);
-        inlet.filtering.looked = now.mono;
         match inlet.filtering.attach(&self.filter, &inlet.udp) {
             Ok(()) => tracing::warn!(
                 listener,
@@ -148,10 +120,8 @@ impl Ingest {
     }
 
     fn take_off(&mut self, now: Now, number: usize) {
-        let inlet = &mut self.inlets[number];
-        let detached = Filter::detach(inlet.udp.socket());
-        inlet.rise += inlet.filtering.catch_up(&mut inlet.udp);
-        self.count_unread(now, LOOK);
+        let detached = Filter::detach(self.inlets[number].udp.socket());
+        self.count_unread(now);
         let (filtering, listener) = (&mut self.inlets[number].filtering, &self.names[number]);
         filtering.counted.1 = filtering.filtered;
         // One that stays is looked at and follows the audiences as before, and is tried again after ten quiet seconds more.

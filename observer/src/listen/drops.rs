@@ -1,18 +1,17 @@
 //! What the kernel dropped before it could be read.
 //!
-//! SO_RXQ_OVFL also counts what a socket filter of our own refuses, and the system-wide counters also count the drops of
-//! other sockets: lost is the smaller rise of the two.
+//! A socket also counts what a filter of our own refuses, and the system-wide counters also count the drops of other
+//! sockets: lost is the smaller rise of the two.
 //!
-//! They do not rise at once. A datagram carries SO_RXQ_OVFL as it was when it was queued, so the system-wide counters are
-//! ahead by whatever was dropped while the queue was read, and what they have risen by is kept until the other one tells
-//! of it, for a second or two.
+//! The socket is asked first, so the system-wide counters are ahead by whatever was dropped between the two, and what they
+//! have risen by is kept until the socket tells of it, for a second or two.
 
 use std::{fs::File, io, os::unix::fs::FileExt as _};
 
 use nix::sys::socket::AddressFamily;
 use varta_core::{MonoNs, SECOND};
 
-/// Drops of this age, or at most twice it, are no longer matched with a rise of SO_RXQ_OVFL. The counters are read as
+/// Drops of this age, or at most twice it, are no longer matched with what a socket tells. The counters are read as
 /// often at least, whenever the loop turns.
 const KEPT: u64 = SECOND;
 
@@ -31,7 +30,7 @@ pub(crate) struct KernelDrops {
     untold: Untold,
 }
 
-/// What the system-wide counters have risen by, and SO_RXQ_OVFL not yet.
+/// What the system-wide counters have risen by, and the sockets not yet.
 #[derive(Default)]
 struct Untold {
     recent: u64,
@@ -52,7 +51,7 @@ impl Untold {
         true
     }
 
-    /// SO_RXQ_OVFL rose by `rise`: how much of it the system-wide counters know of.
+    /// The sockets told of `rise`: how much of it the system-wide counters know of.
     fn tell(&mut self, rise: u64) -> u64 {
         let mut left = rise;
         for untold in [&mut self.older, &mut self.recent] {
@@ -85,7 +84,7 @@ impl KernelDrops {
         drops
     }
 
-    /// How many datagrams were lost, when SO_RXQ_OVFL rose by `rise` in all.
+    /// How many datagrams were lost, when the sockets told of `rise` in all.
     pub(crate) fn lost(&mut self, now: MonoNs, rise: u64) -> u64 {
         let aged = self.untold.age(now);
         if rise == 0 && !aged {
@@ -234,7 +233,7 @@ UdpLite: 0 0 0 0 9 0 0 0 9
             loop {
                 let received = udp.receive(&mut buffers).unwrap();
                 read += received.count as u64;
-                lost += drops.lost(MonoNs(SECOND), received.dropped);
+                lost += drops.lost(MonoNs(SECOND), udp.dropped());
                 if received.emptied {
                     break;
                 }

@@ -13,7 +13,7 @@ use nix::{
         socket::{
             AddressFamily, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike,
             recvmmsg, recvmsg, setsockopt,
-            sockopt::{RcvBufForce, ReceiveTimestampns, RxqOvfl},
+            sockopt::{RcvBufForce, ReceiveTimestampns},
         },
         time::TimeSpec,
     },
@@ -22,7 +22,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use varta_core::{SECOND, WallNs};
 use varta_vlp::sealed::MAX_LEN;
 
-use super::filter::Filter;
+use super::{filter::Filter, queue};
 
 /// Datagrams read at once.
 pub(crate) const BATCH: usize = 64;
@@ -104,13 +104,14 @@ impl BoundUdp {
         if setsockopt(&socket, RcvBufForce, &wanted).is_err() {
             socket.set_recv_buffer_size(wanted)?;
         }
-        setsockopt(&socket, RxqOvfl, &1)?;
         setsockopt(&socket, ReceiveTimestampns, &true)?;
         prepare(&socket);
         socket.bind(&address.into())?;
         // The kernel reports twice what it was asked for: its own bookkeeping is counted in.
         let granted = socket.recv_buffer_size()? as u64 / 2;
         let socket = UdpSocket::from(socket);
+        // A system that does not tell is known now.
+        queue::dropped(&socket)?;
         let local = socket.local_addr()?;
         Ok(Self { socket, local, granted })
     }
@@ -130,8 +131,6 @@ pub(crate) struct Received {
     pub(crate) emptied: bool,
     /// When the kernel took in the first of them; of a full batch behind a full one it may not be known.
     pub(crate) arrived: Option<WallNs>,
-    /// By how much SO_RXQ_OVFL rose.
-    pub(crate) dropped: u64,
 }
 
 /// Room for one batch.
@@ -169,8 +168,8 @@ pub(crate) struct Udp {
     untold: u32,
     /// Whether datagrams carry their times of arrival.
     stamped: bool,
-    /// The newest SO_RXQ_OVFL, which wraps.
-    overflow: u32,
+    /// What the socket did not let in, when it was last asked; it wraps.
+    dropped: u32,
 }
 
 impl Udp {
@@ -179,8 +178,8 @@ impl Udp {
             AddressFamily::Inet6 => Headers::V6(MultiHeaders::preallocate(BATCH, None)),
             _ => Headers::V4(MultiHeaders::preallocate(BATCH, None)),
         };
-        let control = cmsg_space!(TimeSpec, u32);
-        Self { bound, headers, control, untold: 0, stamped: true, overflow: 0 }
+        let control = cmsg_space!(TimeSpec);
+        Self { bound, headers, control, untold: 0, stamped: true, dropped: 0 }
     }
 
     /// The socket itself.
@@ -204,7 +203,7 @@ impl Udp {
             self.stamp(true);
         }
         let control = told.then_some(&mut self.control[..]);
-        let (received, overflow) = match &mut self.headers {
+        let received = match &mut self.headers {
             Headers::V4(headers) => read_batch(fd, headers, control, buffers)?,
             Headers::V6(headers) => read_batch(fd, headers, control, buffers)?,
         };
@@ -212,8 +211,7 @@ impl Udp {
         if self.untold != 0 {
             self.stamp(false);
         }
-        let dropped = overflow.map_or(0, |overflow| self.raise(overflow));
-        Ok(Received { dropped, ..received })
+        Ok(received)
     }
 
     /// Has datagrams carry their times of arrival or not. They are taken either way; handing them over costs a few
@@ -224,15 +222,10 @@ impl Udp {
         }
     }
 
-    /// SO_RXQ_OVFL was seen to be `overflow`. Returns by how much it rose.
-    pub(crate) fn raise(&mut self, overflow: u32) -> u64 {
-        let rise = overflow.wrapping_sub(self.overflow);
-        // What was queued before the newest reading tells of an older one.
-        if rise > u32::MAX / 2 {
-            return 0;
-        }
-        self.overflow = overflow;
-        u64::from(rise)
+    /// Datagrams that the socket dropped or refused since this was last asked.
+    pub(crate) fn dropped(&mut self) -> u64 {
+        let dropped = queue::dropped(&self.bound.socket).unwrap_or(self.dropped);
+        u64::from(dropped.wrapping_sub(std::mem::replace(&mut self.dropped, dropped)))
     }
 }
 
@@ -242,10 +235,9 @@ fn read_batch<S: SockaddrLike + Copy + Into<SocketAddr>>(
     headers: &mut MultiHeaders<S>,
     control: Option<&mut [u8]>,
     buffers: &mut Buffers,
-) -> io::Result<(Received, Option<u32>)> {
+) -> io::Result<Received> {
     let Buffers { bytes, lens, from } = buffers;
     let mut received = Received { emptied: true, ..Received::default() };
-    let mut overflow = None;
     let mut places = lens.iter_mut().zip(from.iter_mut());
     let mut keep = |len, address: Option<S>| {
         if let (Some((place, from)), Some(address)) = (places.next(), address) {
@@ -259,15 +251,13 @@ fn read_batch<S: SockaddrLike + Copy + Into<SocketAddr>>(
         let mut slice = [IoSliceMut::new(first)];
         let message = match recvmsg::<S>(fd, &mut slice, Some(control), MsgFlags::empty()) {
             Ok(message) => message,
-            Err(Errno::EAGAIN) => return Ok((received, None)),
+            Err(Errno::EAGAIN) => return Ok(received),
             Err(errno) => return Err(errno.into()),
         };
         keep(message.bytes, message.address);
         for control in message.cmsgs().into_iter().flatten() {
-            match control {
-                ControlMessageOwned::RxqOvfl(count) => overflow = Some(count),
-                ControlMessageOwned::ScmTimestampns(at) => received.arrived = Some(wall(at)),
-                _ => {}
+            if let ControlMessageOwned::ScmTimestampns(at) = control {
+                received.arrived = Some(wall(at));
             }
         }
     }
@@ -280,12 +270,12 @@ fn read_batch<S: SockaddrLike + Copy + Into<SocketAddr>>(
         // The first one was read; the next call meets the error again if it lasts.
         Err(_) if told => {
             received.emptied = false;
-            return Ok((received, overflow));
+            return Ok(received);
         }
         Err(errno) => return Err(errno.into()),
     }
     received.emptied = received.count < BATCH;
-    Ok((received, overflow))
+    Ok(received)
 }
 
 fn wall(at: TimeSpec) -> WallNs {
@@ -314,7 +304,7 @@ mod tests {
                 sender.send(&vec![number; usize::from(number) + 1]).unwrap();
             }
             let first = udp.receive(&mut buffers).unwrap();
-            assert_eq!((first.count, first.emptied, first.dropped), (BATCH, false, 0));
+            assert_eq!((first.count, first.emptied), (BATCH, false));
             assert!(first.arrived.is_some(), "the kernel stamps what it takes in");
             let from = sender.local_addr().unwrap();
             for (number, (bytes, sent_from)) in (0_u8..).zip(buffers.datagrams().take(first.count)) {
@@ -375,25 +365,22 @@ mod tests {
         let (mut udp, sender) = pair("127.0.0.1:0");
         let mut buffers = Buffers::new();
         let mut read = |udp: &mut Udp| {
-            let (mut count, mut dropped) = (0, 0);
+            let mut count = 0;
             loop {
                 let received = udp.receive(&mut buffers).unwrap();
-                (count, dropped) = (count + received.count, dropped + received.dropped);
+                count += received.count;
                 if received.emptied {
-                    return (count, dropped);
+                    return count;
                 }
             }
         };
         for _ in 0..SENT {
             sender.send(&[0; 124]).unwrap();
         }
-        let (held, early) = read(&mut udp);
-        assert!(held < SENT, "the queue holds less than was sent");
-        // Only a datagram that comes after them tells of drops.
+        let dropped = udp.dropped();
+        assert_ne!(dropped, 0, "the queue holds less than was sent");
+        assert_eq!(read(&mut udp) as u64 + dropped, SENT as u64);
         sender.send(&[0; 124]).unwrap();
-        let (one, late) = read(&mut udp);
-        assert_eq!((one, early + late), (1, (SENT - held) as u64));
-        sender.send(&[0; 124]).unwrap();
-        assert_eq!(read(&mut udp), (1, 0));
+        assert_eq!((read(&mut udp), udp.dropped()), (1, 0));
     }
 }
