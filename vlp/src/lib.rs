@@ -66,6 +66,7 @@ extern crate std;
 pub mod crc;
 pub mod frame;
 pub mod key;
+pub mod local;
 pub mod open;
 pub mod reject;
 pub mod replay;

@@ -4,7 +4,8 @@ use crate::frame::DecodeError;
 
 macro_rules! rejects {
     ($($(#[$doc:meta])* $name:ident = $reason:literal,)+) => {
-        /// One reason per refused datagram, declared in the order in which the steps run.
+        /// One reason per refused datagram, declared in the order in which the steps run; after them those of unsealed
+        /// base frames.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Reject {
             $($(#[$doc])* $name,)+
@@ -124,6 +125,16 @@ rejects! {
     Delayed = "delayed",
     /// Step 17: of a lower origin class than the slot.
     OriginConflict = "origin_conflict",
+    /// Base frames: the nonce is not above the last.
+    OutOfOrder = "out_of_order",
+    /// Local socket: the frame's pid is not the kernel's.
+    PidMismatch = "pid_mismatch",
+    /// Local socket: the sender lives in another PID namespace than the observer.
+    NamespaceConflict = "namespace_conflict",
+    /// Local socket: the kernel did not say who sent it.
+    NoCredentials = "no_credentials",
+    /// Local socket: it carried more than a datagram, such as descriptors.
+    CtrlTruncated = "ctrl_truncated",
 }
 
 impl core::fmt::Display for Reject {

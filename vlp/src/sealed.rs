@@ -195,7 +195,7 @@ impl Body {
         bytes
     }
 
-    fn decode(bytes: &[u8; BODY_LEN]) -> Result<Self, Reject> {
+    pub(crate) fn decode(bytes: &[u8; BODY_LEN]) -> Result<Self, Reject> {
         let mut input = Reader(bytes);
         let frame = Frame::decode(&input.take()).map_err(Reject::Decode)?;
         Ok(Self {
@@ -210,11 +210,13 @@ impl Body {
     }
 
     fn flags_are_legal(&self, generation: Generation) -> bool {
+        self.promises_are_legal() && !(self.frame.pid == INIT_PID && self.unit == UnitId::NONE) && generation.0 != 0
+    }
+
+    /// Whether the flags are known ones, and an absence is one.
+    pub(crate) const fn promises_are_legal(&self) -> bool {
         let hold = self.flags.has(Flags::HOLD);
-        self.flags.0 & !Flags::KNOWN == 0
-            && !(hold && (self.flags.has(Flags::FINAL) || self.next_due_ms == 0))
-            && !(self.frame.pid == INIT_PID && self.unit == UnitId::NONE)
-            && generation.0 != 0
+        self.flags.0 & !Flags::KNOWN == 0 && !(hold && (self.flags.has(Flags::FINAL) || self.next_due_ms == 0))
     }
 
     /// The pid as a person reads it: [`INIT_PID`] is 1.
