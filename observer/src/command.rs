@@ -6,8 +6,8 @@ use std::sync::{
 };
 
 use tokio::sync::oneshot;
-use varta_core::{Audience, Cause, Counters, Retired, Roster, Settings, Verdict};
-use varta_vlp::{AgentId, UnitId};
+use varta_core::{Audience, Cause, Counters, Owner, Retired, Roster, Settings, Verdict};
+use varta_vlp::UnitId;
 
 use crate::{
     export::tsv::Export,
@@ -27,8 +27,8 @@ pub const SAMPLE_ROWS: u32 = 1000;
 /// Which slot is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Selector {
-    /// The agent.
-    pub agent: AgentId,
+    /// The agent, or whoever speaks without a key.
+    pub agent: Owner,
     /// Its unit, or [`UnitId::NONE`].
     pub unit: UnitId,
     /// Its pid, where the unit is [`UnitId::NONE`].

@@ -7,7 +7,9 @@ mod answer;
 mod drain;
 mod flood;
 mod gather;
+mod inlet;
 mod keep;
+mod local;
 mod sleep;
 mod turns;
 mod unread;
@@ -20,8 +22,8 @@ use varta_core::{Core, MILLI, MonoNs, Now, Outcome, Retired};
 
 use self::{
     answer::Asked,
-    drain::Inlet,
     gather::Gather,
+    inlet::Inlet,
     turns::{Turns, Wakeups},
     unread::Filtering,
 };
@@ -29,15 +31,16 @@ use crate::{
     clock::Clock,
     command::Command,
     journal::Journal,
-    listen::{
-        drops::KernelDrops,
-        filter::Filter,
-        udp::{BoundUdp, Buffers},
-    },
+    listen::{drops::KernelDrops, filter::Filter, process::Processes, udp::Buffers, uds::LocalBuffers},
     notify::Watchdog,
 };
 
-pub(crate) use self::{keep::Keeper, sleep::Sleep, unread::tell_refused};
+pub(crate) use self::{
+    inlet::{Bound, Kind},
+    keep::Keeper,
+    sleep::Sleep,
+    unread::tell_refused,
+};
 
 /// Batches read in one turn, of all listeners together.
 const BUDGET: u32 = 64;
@@ -46,11 +49,11 @@ const LAST_BUDGET: u32 = 1024;
 
 /// A socket, and what the operator declared of it.
 pub(crate) struct Listener {
-    pub(crate) bound: BoundUdp,
-    /// Its name in metrics and logs: the configured address.
+    pub(crate) bound: Bound,
+    /// Its name in metrics and logs: the configured address or path.
     pub(crate) name: String,
-    /// Whether it is eligible for recovery.
-    pub(crate) attested: bool,
+    /// What is heard there.
+    pub(crate) kind: Kind,
     /// When a kernel filter is to be in force, and whether it is.
     pub(crate) filter: (KernelFilter, bool),
 }
@@ -82,6 +85,8 @@ struct Ingest {
     watchdog: Watchdog,
     kernel_drops: KernelDrops,
     buffers: Buffers,
+    local_buffers: LocalBuffers,
+    processes: Processes,
     outcomes: Vec<Outcome>,
     turns: Turns,
     gather: Gather,
@@ -106,12 +111,13 @@ struct Ingest {
 /// The poller's: nothing can be received any more.
 pub(crate) fn run(parts: Parts) -> io::Result<()> {
     let Parts { listeners, core, filter, keeper, journal, mut sleep, gather, commands, watchdog } = parts;
-    let mut families: Vec<_> = listeners.iter().map(|listener| listener.bound.family()).collect();
+    let mut families: Vec<_> = listeners.iter().filter_map(|listener| listener.bound.family()).collect();
     families.sort_unstable_by_key(|family| *family as i32);
     families.dedup();
-    let queue = listeners.iter().map(|listener| listener.bound.granted).min().unwrap_or(0);
-    let open = |Listener { bound, name, attested, filter: (mode, attached) }: Listener| {
-        (Inlet::new(bound, attested, Filtering::new(mode, attached)), name)
+    // A local socket holds ten datagrams, and whoever finds no room is turned away: nothing may gather there.
+    let queue = listeners.iter().map(|listener| listener.bound.queue()).min().unwrap_or(0);
+    let open = |Listener { bound, name, kind, filter: (mode, attached) }: Listener| {
+        (Inlet::new(bound, kind, Filtering::new(mode, attached)), name)
     };
     let (inlets, names): (Vec<_>, Vec<_>) = listeners.into_iter().map(open).unzip();
     for (number, inlet) in inlets.iter().enumerate() {
@@ -128,6 +134,8 @@ pub(crate) fn run(parts: Parts) -> io::Result<()> {
         watchdog,
         kernel_drops: KernelDrops::open(&families),
         buffers: Buffers::new(),
+        local_buffers: LocalBuffers::new(),
+        processes: Processes::new(sleep.registry()?),
         outcomes: Vec::with_capacity(crate::listen::udp::BATCH),
         turns: Turns::new(Clock::now().mono),
         gather: Gather::new(gather, queue),
@@ -139,6 +147,7 @@ pub(crate) fn run(parts: Parts) -> io::Result<()> {
         turning: None,
         next_step: MonoNs::NEVER,
     };
+    ingest.resume_processes(Clock::now());
     while ingest.turn() {
         ingest.sleep(&mut sleep)?;
     }
@@ -160,6 +169,8 @@ impl Ingest {
         let seen = self.drain(now, BUDGET);
         self.gather.drained(self.turns.last(), self.datagrams() - before);
         self.turn_roster(now);
+        let now = Clock::now();
+        self.tell_ends(now);
         self.core.handle_timeout(seen);
         self.tell_changes(seen);
         self.keeping = self.keeper.turn(&mut self.core, now);
@@ -191,8 +202,11 @@ impl Ingest {
         if let Some(until) = until {
             return self.pause(until);
         }
-        let inlets = &mut self.inlets;
-        let rang = sleep.sleep(wake, busy, |number| inlets[number].wake())?;
+        let (inlets, processes) = (&mut self.inlets, &mut self.processes);
+        let rang = sleep.sleep(wake, busy, |token| match Processes::pid_of(token) {
+            Some(pid) => processes.note_end(pid),
+            None => inlets[token.0].wake(),
+        })?;
         if let Some(wake) = rang.filter(|_| !busy) {
             self.wakeups.record(Clock::now().mono.since(wake));
         }

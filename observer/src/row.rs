@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Serialize, Serializer};
-use varta_core::{Class, Core, Now, Reasons, SlotView, Verdict};
-use varta_vlp::{AgentId, Status, UnitId};
+use varta_core::{Class, Core, Now, Owner, Reasons, SlotView, Verdict};
+use varta_vlp::{Status, UnitId};
 
 /// One row of `/api/v1/slots`.
 #[derive(Clone, Debug, Serialize)]
@@ -82,7 +82,7 @@ pub struct Rows {
 /// The values of one row.
 #[derive(Clone, Copy, Debug)]
 struct Plain {
-    agent: AgentId,
+    agent: Owner,
     unit: UnitId,
     /// Whether the names of agent and unit are among the texts, and how many labels are.
     named: [bool; 2],

@@ -1,13 +1,13 @@
 //! What a scrape reads of each slot: plain values and copied names. The ingest thread writes no text for it.
 
-use varta_core::{SlotView, Verdict};
-use varta_vlp::{AgentId, Status, UnitId};
+use varta_core::{Owner, SlotView, Verdict};
+use varta_vlp::{Status, UnitId};
 
 /// The values of one slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
-    /// The agent's id.
-    pub agent: AgentId,
+    /// The agent, or whoever speaks without a key.
+    pub agent: Owner,
     /// The unit's id, or [`UnitId::NONE`].
     pub unit: UnitId,
     /// The pid as a person reads it; 0 where none was heard.
@@ -104,12 +104,14 @@ impl Samples {
 
 #[cfg(test)]
 mod tests {
+    use varta_vlp::AgentId;
+
     use super::*;
 
     #[test]
     fn each_sample_has_its_own_names() {
         let sample = |beats| Sample {
-            agent: AgentId(1),
+            agent: Owner::Agent(AgentId(1)),
             unit: UnitId(2),
             pid: 3,
             verdict: Verdict::Up,

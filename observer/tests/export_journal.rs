@@ -111,7 +111,7 @@ fn web() -> AgentId {
 fn slot_change(world: &World, what: SlotChange) -> Change {
     let unit = Name::new("api").unwrap().unit_id();
     let slot = world.core.find(web(), unit, 0).unwrap();
-    Change::Slot { slot, subject: Subject { agent: web(), unit, pid: 4242 }, at: world.now.mono, what }
+    Change::Slot { slot, subject: Subject { agent: web().into(), unit, pid: 4242 }, at: world.now.mono, what }
 }
 
 fn of_slot(what: SlotChange) -> Told {
@@ -122,7 +122,7 @@ fn of_slot(what: SlotChange) -> Told {
 }
 
 fn of_agent(what: AgentChange) -> Told {
-    told(one_unit(), |world| world.told(&Change::Agent { agent: web(), at: world.now.mono, what }))
+    told(one_unit(), |world| world.told(&Change::Agent { agent: web().into(), at: world.now.mono, what }))
 }
 
 fn of_observer(what: ObserverChange) -> Told {
@@ -263,7 +263,7 @@ fn origin_conflict() {
 #[test]
 fn evicted_is_told_by_what_is_still_known() {
     let told = told(World::new(1), |world| {
-        let subject = Subject { agent: AgentId(0xabc), unit: UnitId(0x1f), pid: 4242 };
+        let subject = Subject { agent: AgentId(0xabc).into(), unit: UnitId(0x1f), pid: 4242 };
         let what = SlotChange::Evicted(Verdict::Stalled);
         world.told(&Change::Slot { slot: SlotId(9), subject, at: world.now.mono, what });
     });
@@ -279,9 +279,9 @@ fn a_number_that_is_anothers_by_now_gives_no_names_but_the_agents() {
     let told = told(one_unit(), |world| {
         let Change::Slot { slot, at, .. } = slot_change(world, SlotChange::Revoked) else { unreachable!() };
         let what = SlotChange::Evicted(Verdict::Departed);
-        let earlier = Subject { agent: web(), unit: UnitId::NONE, pid: 5 };
+        let earlier = Subject { agent: web().into(), unit: UnitId::NONE, pid: 5 };
         world.told(&Change::Slot { slot, subject: earlier, at, what });
-        let stranger = Subject { agent: AgentId(1), unit: UnitId::NONE, pid: 5 };
+        let stranger = Subject { agent: AgentId(1).into(), unit: UnitId::NONE, pid: 5 };
         world.told(&Change::Slot { slot, subject: stranger, at, what });
     });
     let named = |event: &Value| (event["agent"].clone(), event["unit"].clone(), event["pid"].clone());
@@ -317,7 +317,7 @@ fn missing() {
     let mut world = World::new(1);
     world.roster(&[WEB]);
     let told = told(world, |world| {
-        world.told(&Change::Agent { agent: web(), at: world.now.mono, what: AgentChange::Missing })
+        world.told(&Change::Agent { agent: web().into(), at: world.now.mono, what: AgentChange::Missing })
     });
     let event = json!({
         "kind": "missing", "agent": WEB, "to": "missing",

@@ -1,4 +1,5 @@
-//! What is kept of an agent. Its size matters: there may be a million.
+//! What is kept of an agent, and of those who hold no key: a local process, an address. Its size matters: there may be a
+//! million.
 
 use varta_vlp::{AgentId, Generation, key::AgentSecret};
 
@@ -7,9 +8,22 @@ use crate::{slot::NONE, time::WallNs};
 /// No audience: the key is to be derived when the next frame comes.
 pub(crate) const NO_AUDIENCE: u8 = u8::MAX;
 
-/// An agent of which at least one frame has authenticated.
+/// Which kind of [`crate::Owner`] a record is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Realm {
+    /// An agent of which at least one frame has authenticated.
+    Agent,
+    /// One local process; the number in place of an id is its pid.
+    Process,
+    /// A source of plaintext; its address stands in the table.
+    Address,
+}
+
+/// The record of an agent.
 pub(crate) struct Agent {
+    /// An agent's id; of other realms, a number of their own.
     pub(crate) id: AgentId,
+    pub(crate) realm: Realm,
     /// P for `audience` and `generation`, as last used.
     pub(crate) secret: AgentSecret,
     /// Of `secret`; the floor too, unless the table says otherwise.
@@ -35,6 +49,7 @@ impl Agent {
     pub(crate) fn new(id: AgentId, generation: Generation, secret: AgentSecret, audience: u8) -> Self {
         Self {
             id,
+            realm: Realm::Agent,
             secret,
             generation,
             floor_since: 0,
@@ -46,6 +61,12 @@ impl Agent {
             witness: Witness::None,
             marks: AgentMarks::default(),
         }
+    }
+
+    /// One that holds no key.
+    pub(crate) fn unsealed(realm: Realm, number: u32) -> Self {
+        let nothing = AgentSecret::from_bytes([0; 32]);
+        Self { realm, ..Self::new(AgentId(number.into()), Generation(0), nothing, NO_AUDIENCE) }
     }
 }
 

@@ -4,7 +4,7 @@ use varta_vlp::{
     AgentId, Generation, Status, UnitId,
     key::AgentSecret,
     replay::Window,
-    sealed::{Flags, Header, METADATA_MAX_LEN, Metadata},
+    sealed::{Body, Flags, Header, METADATA_MAX_LEN, Metadata},
 };
 
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
     slot::{Goodbye, Marks, NONE, PackedWindow, Phase, Previous, Slot, fingerprint},
     tell::seconds,
     time::{MILLI, MonoNs, Now},
+    trust::Owner,
 };
 
 impl Core {
@@ -53,13 +54,13 @@ impl Core {
                 slot
             }
         };
-        self.tell_clamped(now, slot, c);
+        self.tell_clamped(now, slot, c.message.body.next_due_ms, held_ms(c));
         Outcome::Accepted(self.beat(slot, c))
     }
 
     fn beat(&self, number: u32, c: &Candidate<'_>) -> Beat {
         let frame = &c.message.body.frame;
-        let subject = self.table.slot(number).subject(c.header.agent);
+        let subject = self.table.slot(number).subject(Owner::Agent(c.header.agent));
         Beat {
             slot: SlotId(number),
             subject: crate::Subject { pid: frame.pid, ..subject },
@@ -101,7 +102,7 @@ impl Core {
             let record = self.table.agent_mut(number);
             record.floor_since = seconds(now.wall.0);
             let what = AgentChange::Generation(generation);
-            self.changes.push(Change::Agent { agent: record.id, at: now.mono, what });
+            self.changes.push(Change::Agent { agent: Owner::Agent(record.id), at: now.mono, what });
             self.mark_agent(number);
         }
     }
@@ -262,12 +263,11 @@ impl Core {
             self.keep_announce(number, metadata);
         }
         self.forgive(now, number);
-        self.enter_phase(now, number, c);
+        self.enter_phase(now, number, &c.message.body);
     }
 
     /// Tells, once for each life of a process, that a promise or hold was held to its ceiling.
-    fn tell_clamped(&mut self, now: Now, number: u32, c: &Candidate<'_>) {
-        let (asked, held) = (c.message.body.next_due_ms, held_ms(c));
+    pub(crate) fn tell_clamped(&mut self, now: Now, number: u32, asked: u32, held: u32) {
         let marks = &mut self.table.slot_mut(number).marks;
         if asked != held && !marks.has(Marks::CLAMP_TOLD) {
             marks.set(Marks::CLAMP_TOLD, true);
@@ -298,12 +298,12 @@ impl Core {
     }
 
     /// An accepted frame ends the record of refused ones.
-    fn forgive(&mut self, now: Now, number: u32) {
+    pub(crate) fn forgive(&mut self, now: Now, number: u32) {
         let slot = self.table.slot(number);
         let (agent, sent_at) = (slot.agent, slot.sent_at);
         if slot.marks.has(Marks::ASIDE) {
             let needed = self.aside.get_mut(&number).is_some_and(|aside| {
-                (aside.refused, aside.clock_since) = (None, None);
+                (aside.refused, aside.clock_since, aside.exit) = (None, None, None);
                 aside.largest_sent = aside.largest_sent.filter(|largest| *largest > sent_at);
                 aside.largest_sent.is_some() || aside.contested_until.is_some_and(|until| until > now.mono)
             });
@@ -320,8 +320,7 @@ impl Core {
     }
 
     /// Where the frame leaves its slot: life, absence, goodbye or an end.
-    fn enter_phase(&mut self, now: Now, number: u32, c: &Candidate<'_>) {
-        let body = &c.message.body;
+    pub(crate) fn enter_phase(&mut self, now: Now, number: u32, body: &Body) {
         let slot = self.table.slot_mut(number);
         if body.frame.is_terminal() {
             slot.marks.set(Marks::TERMINAL, true);

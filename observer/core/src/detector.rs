@@ -4,7 +4,7 @@ use varta_vlp::Status;
 
 use crate::{
     Core,
-    agent::Witness,
+    agent::{Realm, Witness},
     blind::Cause,
     event::{SlotChange, Verdict},
     slot::{Marks, Phase},
@@ -92,14 +92,16 @@ impl Core {
         let active = |phase| !matches!(phase, Phase::Departed | Phase::Ended);
         let agent = self.table.slot(number).agent;
         let record = self.table.agent_mut(agent);
+        // Nothing that is said without a key is a witness against the observer's clock.
+        let counts = record.realm == Realm::Agent;
         match (active(old), active(new)) {
             (false, true) => {
                 record.active += 1;
-                self.active_agents += u32::from(record.active == 1);
+                self.active_agents += u32::from(counts && record.active == 1);
             }
             (true, false) => {
                 record.active -= 1;
-                self.active_agents -= u32::from(record.active == 0);
+                self.active_agents -= u32::from(counts && record.active == 0);
             }
             _ => {}
         }
@@ -153,6 +155,7 @@ impl Core {
         let slot = self.table.slot(number);
         match slot.phase {
             Phase::Departed if slot.marks.has(Marks::REVOKED) => self.evict(now, number),
+            Phase::Departed | Phase::Ended | Phase::Stalled if slot.marks.has(Marks::GONE) => self.evict(now, number),
             Phase::Departed | Phase::Ended | Phase::Stalled => self.refresh_verdict(now, number, None),
             Phase::Live | Phase::Held | Phase::Unknown(_) => match self.excuse(now, number) {
                 Some((cause, until)) => {
@@ -166,7 +169,7 @@ impl Core {
         }
     }
 
-    fn accuse(&mut self, now: Now, number: u32, deadline: MonoNs) {
+    pub(crate) fn accuse(&mut self, now: Now, number: u32, deadline: MonoNs) {
         let slot = self.table.slot_mut(number);
         slot.stalls = slot.stalls.saturating_add(1);
         self.counters.stalls += 1;
@@ -211,6 +214,10 @@ impl Core {
     /// promise, or threshold, is missed.
     fn excuse_by_drops(&self, now: Now, number: u32) -> Option<MonoNs> {
         let slot = self.table.slot(number);
+        if self.table.agent(slot.agent).realm == Realm::Process {
+            // A local socket loses nothing: whoever finds its queue full is told.
+            return None;
+        }
         let last = self.last_life(number);
         let share = self.losses.share_since(last, self.read_in_all());
         if share <= 0.0 {
@@ -237,9 +244,9 @@ impl Core {
         Some(to.after(span)).filter(|until| missed && now.mono < *until)
     }
 
-    /// Datagrams read so far, of all listeners.
+    /// Datagrams read so far, of all listeners whose queue may lose some.
     pub(crate) fn read_in_all(&self) -> u64 {
-        self.counters.listeners.iter().map(|listener| listener.received).sum()
+        self.counters.listeners.iter().map(|listener| listener.received).sum::<u64>() - self.read_locally
     }
 
     /// `lost` more datagrams were dropped by the kernel before they could be read.

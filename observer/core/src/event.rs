@@ -3,23 +3,23 @@
 
 use std::collections::VecDeque;
 
-use varta_vlp::{AgentId, Generation, Reject, Status, UnitId, sealed::Kind};
+use varta_vlp::{Generation, Reject, Status, UnitId, sealed::Kind};
 
 use crate::{
     blind::Cause,
     time::{MonoNs, WallNs},
-    trust::Class,
+    trust::{Class, Owner},
 };
 
 /// A slot's number within one core; another slot may get it once this one was evicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlotId(pub u32);
 
-/// Whom a slot stands for: (agent, unit), or (agent, pid) where the unit is [`UnitId::NONE`].
+/// Whom a slot stands for: (owner, unit), or (owner, pid) where the unit is [`UnitId::NONE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Subject {
-    /// The agent.
-    pub agent: AgentId,
+    /// The agent, or whoever speaks without a key.
+    pub agent: Owner,
     /// Its unit, or [`UnitId::NONE`].
     pub unit: UnitId,
     /// The pid of its newest accepted beat, as the sender wrote it.
@@ -123,8 +123,8 @@ pub enum Change {
     },
     /// Of an agent as a whole.
     Agent {
-        /// The agent.
-        agent: AgentId,
+        /// The agent; whoever speaks without a key can only flap.
+        agent: Owner,
         /// When.
         at: MonoNs,
         /// What.

@@ -8,6 +8,7 @@ use crate::{
     slot::{Marks, Phase},
     tell::seconds,
     time::{MonoNs, Now, SECOND},
+    trust::Owner,
 };
 
 impl Core {
@@ -16,13 +17,16 @@ impl Core {
         self.tell_slot(now.mono, number, |slot| SlotChange::Evicted(slot.verdict));
         let slot = self.table.slot(number);
         let (agent, largest) = (slot.agent, self.largest_sent(number));
-        let key = SlotKey { agent: self.table.agent(agent).id, unit: slot.unit, pid: slot.pid };
+        let key = SlotKey { agent: self.table.owner(agent), unit: slot.unit, pid: slot.pid };
         self.drop_slot(now, number);
         // Beyond the limit nobody takes them: the disk refuses, or there is none.
-        if self.removed.len() < self.limits.changes {
+        if self.removed.len() < self.limits.changes && !matches!(key.agent, Owner::Plain(_)) {
             self.removed.push(key);
         }
         self.counters.evictions += 1;
+        if key.agent.agent().is_none() {
+            return self.forget_sender(agent);
+        }
         let rare = self.table.rare_mut(agent);
         rare.barrier = rare.barrier.max(largest);
         self.mark_agent(agent);

@@ -5,7 +5,8 @@
 //! dropped.
 //!
 //! * in: [`Core::begin_turn`], [`Core::handle_datagram`], [`Core::handle_batch`], [`Core::resume`],
-//!   [`Core::handle_gap`], [`Core::handle_drops`], [`Core::handle_timeout`]
+//!   [`Core::handle_unsealed`], [`Core::handle_exit`], [`Core::handle_gap`], [`Core::handle_drops`],
+//!   [`Core::handle_timeout`]
 //! * out: [`Core::poll_timeout`], [`Core::poll_change`], [`Core::page`], [`Core::reasons`]
 //! * kept over a restart: [`Core::take_dirty`], [`Core::save_page`], [`Core::restore`], [`Core::start`]
 
@@ -39,6 +40,7 @@ mod tell;
 mod time;
 mod trust;
 mod turnover;
+mod unsealed;
 mod why;
 
 use std::collections::{HashMap, VecDeque};
@@ -52,10 +54,10 @@ pub use limits::{Limits, Settings};
 pub use page::{Cursor, SlotView};
 pub use roster::{Labels, Roster, RosterEntry};
 pub use saved::{Saved, SavedAgent, SavedSlot, SlotKey};
-pub use slot::Phase;
+pub use slot::{Exit, Phase};
 pub use start::Start;
 pub use time::{MILLI, MonoNs, Now, SECOND, WallNs};
-pub use trust::{Class, Origin};
+pub use trust::{Class, Origin, Owner, Sender};
 pub use turnover::Retired;
 pub use varta_vlp::Reject;
 pub use why::Reasons;
@@ -100,6 +102,10 @@ pub struct Core {
     other_boot: bool,
     /// Slots that were evicted since they were last saved.
     removed: Vec<saved::SlotKey>,
+    /// Datagrams of local sockets, in all.
+    read_locally: u64,
+    /// When room for senders without a key was last looked for.
+    room_made: MonoNs,
     due: Vec<(u32, MonoNs)>,
 }
 
@@ -138,6 +144,8 @@ impl Core {
             flapping: VecDeque::new(),
             other_boot: false,
             removed: Vec::new(),
+            read_locally: 0,
+            room_made: MonoNs(0),
             due: Vec::new(),
         }
     }
@@ -210,6 +218,15 @@ impl Core {
     #[must_use]
     pub fn sizes(&self) -> (usize, usize) {
         (self.table.slot_count(), self.table.agent_count())
+    }
+
+    /// The class a slot of `owner` has when it is heard on a listener declared eligible, or not.
+    fn class_of(&self, owner: Owner, attested: bool) -> Class {
+        match owner {
+            Owner::Agent(agent) => self.class(agent, attested),
+            Owner::Local => Class::KernelAttested,
+            Owner::Plain(_) => Class::NetworkUnverified,
+        }
     }
 
     /// The class a slot of `agent` has when it is heard on a listener declared eligible, or not.

@@ -9,6 +9,10 @@ pub struct Limits {
     pub agents: u32,
     /// Most slots of one agent, and how many of them it may open at once.
     pub slots_per_agent: u16,
+    /// Most local processes that speak without a key.
+    pub processes: u32,
+    /// Most addresses from which plaintext is heard.
+    pub addresses: u32,
     /// Most changes waiting for [`crate::Core::poll_change`]; further ones are counted as lost.
     pub changes: usize,
     /// While overloaded, how many datagrams of agents without a record are opened in one loop turn.
@@ -19,7 +23,15 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { agents: 1_000_000, slots_per_agent: 64, changes: 65_536, strangers_per_turn: 64, shard: (0, 1) }
+        Self {
+            agents: 1_000_000,
+            slots_per_agent: 64,
+            processes: 65_536,
+            addresses: 1024,
+            changes: 65_536,
+            strangers_per_turn: 64,
+            shard: (0, 1),
+        }
     }
 }
 
@@ -70,6 +82,10 @@ const PROMISE_REPEAT_MAX: u64 = 60 * SECOND;
 pub(crate) const SLOT_REFILL: u64 = 10 * SECOND;
 /// Changes of one agent told at once; after that one a second.
 pub(crate) const CHANGES_AT_ONCE: u32 = 100;
+/// The slot of a local process that has ended is forgotten after this.
+pub(crate) const FORGET_PROCESS: u64 = 3600 * SECOND;
+/// Room for senders without a key is looked for no more often than this.
+pub(crate) const ROOM_EVERY: u64 = SECOND;
 /// An agent record without slots is forgotten after this.
 pub(crate) const FORGET: u64 = 7 * 86_400 * SECOND;
 /// How fast a session's minimum offset leaks upwards: one in a thousand.

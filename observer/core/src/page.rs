@@ -1,6 +1,6 @@
 //! Reading the state out, in bounded steps.
 
-use varta_vlp::{AgentId, Status, UnitId, sealed::shown_pid};
+use varta_vlp::{Status, UnitId, sealed::shown_pid};
 
 use crate::{
     Core,
@@ -10,7 +10,7 @@ use crate::{
     roster::RosterEntry,
     slot::Marks,
     time::{MonoNs, Now, WallNs},
-    trust::Class,
+    trust::{Class, Owner},
 };
 
 /// Where a reading of the state goes on.
@@ -22,8 +22,8 @@ pub struct Cursor(pub u64);
 pub struct SlotView<'a> {
     /// The slot.
     pub slot: Option<SlotId>,
-    /// The agent's id.
-    pub agent: AgentId,
+    /// The agent, or whoever speaks without a key.
+    pub agent: Owner,
     /// Its name, once the roster or an announce told it.
     pub agent_name: Option<&'a str>,
     /// The unit's id.
@@ -98,8 +98,8 @@ impl Core {
     #[must_use]
     pub fn view(&self, now: Now, id: SlotId) -> Option<SlotView<'_>> {
         let slot = self.table.live_slot(id.0)?;
-        let agent = self.table.agent(slot.agent).id;
-        let roster = self.roster.as_ref().and_then(|roster| roster.get(agent));
+        let agent = self.table.owner(slot.agent);
+        let roster = agent.agent().and_then(|agent| self.roster.as_ref()?.get(agent));
         let announce = self.table.announced(id.0);
         let name = |key| announce.and_then(|announce| announce.get(key));
         Some(SlotView {
@@ -112,7 +112,7 @@ impl Core {
             verdict: slot.verdict,
             status: slot.status,
             payload: slot.payload,
-            class: self.class(agent, slot.marks.has(Marks::ATTESTED)),
+            class: self.class_of(agent, slot.marks.has(Marks::ATTESTED)),
             last_beat_age: Some(self.age(now, id.0)),
             session: slot.session,
             restarts: slot.restarts,
@@ -139,7 +139,7 @@ impl Core {
         let missing = record.is_none_or(|record| record.slots == 0 || record.marks.has(AgentMarks::MISSING));
         missing.then_some(SlotView {
             slot: None,
-            agent: *agent,
+            agent: Owner::Agent(*agent),
             agent_name: Some(&entry.name),
             unit: UnitId::NONE,
             unit_name: None,
@@ -159,10 +159,10 @@ impl Core {
         })
     }
 
-    /// The slot of an agent's unit; by its pid where `unit` is [`UnitId::NONE`].
+    /// The slot of a unit; by its pid where `unit` is [`UnitId::NONE`].
     #[must_use]
-    pub fn find(&self, agent: AgentId, unit: UnitId, pid: u32) -> Option<SlotId> {
-        self.table.find_slot(self.table.find_agent(agent)?, unit, pid).map(SlotId)
+    pub fn find(&self, agent: impl Into<Owner>, unit: UnitId, pid: u32) -> Option<SlotId> {
+        self.table.find_slot(self.table.find_owner(agent.into(), pid)?, unit, pid).map(SlotId)
     }
 
     /// When a slot is next to be judged; [`MonoNs::NEVER`] while nothing is due from it.

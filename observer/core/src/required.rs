@@ -10,6 +10,7 @@ use crate::{
     event::{AgentChange, Change, Verdict},
     roster::Roster,
     time::{MonoNs, Now},
+    trust::Owner,
 };
 
 /// Agents whose absence is to be told, and when to look.
@@ -153,7 +154,7 @@ impl Core {
                 record.marks.set(AgentMarks::MISSING, true);
                 self.required.away += usize::from(record.slots > 0);
             }
-            self.changes.push(Change::Agent { agent: id, at: now.mono, what: AgentChange::Missing });
+            self.changes.push(Change::Agent { agent: Owner::Agent(id), at: now.mono, what: AgentChange::Missing });
         }
     }
 
@@ -168,7 +169,7 @@ impl Core {
         }
         let at = now.mono.after(self.return_within(id));
         self.required.look_at(id, at);
-        self.changes.push(Change::Agent { agent: id, at: now.mono, what: AgentChange::Returned });
+        self.changes.push(Change::Agent { agent: Owner::Agent(id), at: now.mono, what: AgentChange::Returned });
     }
 
     /// What is said of an agent of the roster that is not here: nobody is missing while strangers are turned away.

@@ -10,13 +10,14 @@ use crate::{
     names::Announced,
     slot::{Aside, Goodbye, Marks, NONE, PackedWindow, Phase, Previous, Slot},
     time::{MonoNs, Now, WallNs},
+    trust::{Owner, Sender},
 };
 
 /// Whom a slot stands for, over restarts: the pid counts only where the unit is [`UnitId::NONE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SlotKey {
-    /// The agent.
-    pub agent: AgentId,
+    /// The agent, or whoever speaks without a key.
+    pub agent: Owner,
     /// Its unit.
     pub unit: UnitId,
     /// Its pid.
@@ -113,12 +114,17 @@ impl Core {
 
     fn saved_slot(&self, number: u32) -> Option<Saved> {
         let slot = self.table.live_slot(number)?;
+        let owner = self.table.owner(slot.agent);
+        if matches!(owner, Owner::Plain(_)) {
+            // Nothing of it can be believed, so nothing is worth keeping.
+            return None;
+        }
         let previous = self.table.previous(number).map(|previous| {
             let (newest, seen) = previous.window.unpack().parts();
             (previous.start, newest, seen)
         });
         Some(Saved::Slot(Box::new(SavedSlot {
-            key: SlotKey { agent: self.table.agent(slot.agent).id, unit: slot.unit, pid: slot.pid },
+            key: SlotKey { agent: owner, unit: slot.unit, pid: slot.pid },
             generation: slot.generation,
             session: slot.session,
             window: slot.window().parts(),
@@ -219,12 +225,19 @@ impl Core {
             }
             Saved::Slot(slot) => self.restore_slot(*slot, same_boot),
             Saved::Removed(key) => {
-                let agent = self.table.find_agent(key.agent);
+                let agent = self.table.find_owner(key.agent, key.pid);
                 if let Some(number) = agent.and_then(|agent| self.table.find_slot(agent, key.unit, key.pid)) {
-                    self.drop_slot(Now::default(), number);
+                    self.drop_restored(number);
                 }
             }
         }
+    }
+
+    /// Takes back what was taken back of a slot.
+    fn drop_restored(&mut self, number: u32) {
+        let agent = self.table.slot(number).agent;
+        self.drop_slot(Now::default(), number);
+        self.forget_sender(agent);
     }
 
     fn agent_for(&mut self, id: AgentId, generation: Generation) -> u32 {
@@ -235,11 +248,19 @@ impl Core {
 
     fn restore_slot(&mut self, saved: SavedSlot, same_boot: bool) {
         let SavedSlot { key, .. } = saved;
-        let agent = self.agent_for(key.agent, saved.generation);
-        if let Some(number) = self.table.find_slot(agent, key.unit, key.pid) {
-            self.drop_slot(Now::default(), number);
+        let known = self.table.find_owner(key.agent, key.pid);
+        if let Some(number) = known.and_then(|agent| self.table.find_slot(agent, key.unit, key.pid)) {
+            self.drop_restored(number);
         }
-        self.newest_sent = self.newest_sent.max(saved.sent_at);
+        let agent = match key.agent {
+            Owner::Agent(agent) => {
+                self.newest_sent = self.newest_sent.max(saved.sent_at);
+                self.agent_for(agent, saved.generation)
+            }
+            // Processes end with their host.
+            Owner::Local if same_boot => self.table.add_sender(Sender::Local { pid: key.pid, process: saved.boot }),
+            Owner::Local | Owner::Plain(_) => return,
+        };
         if self.table.agent(agent).slots == u16::MAX {
             // No room for another: as if it had been evicted.
             let rare = self.table.rare_mut(agent);

@@ -1,7 +1,7 @@
 //! What is kept of a slot. Its size matters: there may be a million.
 
 use varta_vlp::{
-    AgentId, Generation, Status, UnitId,
+    Generation, Status, UnitId,
     replay::Window,
     sealed::{Flags, Message},
 };
@@ -12,6 +12,7 @@ use crate::{
     limits::leaked,
     names::Announce,
     time::{MonoNs, WallNs},
+    trust::Owner,
 };
 
 /// No slot.
@@ -57,6 +58,8 @@ impl Marks {
     pub(crate) const QUIET: u16 = 1 << 8;
     /// Taken back from disk and not heard since: the next frame pins it.
     pub(crate) const UNPINNED: u16 = 1 << 9;
+    /// A local process that is known to have ended; its slot is forgotten in time.
+    pub(crate) const GONE: u16 = 1 << 10;
 
     pub(crate) const fn has(self, mark: u16) -> bool {
         self.0 & mark != 0
@@ -238,7 +241,7 @@ impl Slot {
         u64::from(self.next_due_ms) * crate::time::MILLI
     }
 
-    pub(crate) fn subject(&self, agent: AgentId) -> Subject {
+    pub(crate) fn subject(&self, agent: Owner) -> Subject {
         Subject { agent, unit: self.unit, pid: self.pid }
     }
 
@@ -281,6 +284,19 @@ pub(crate) struct Aside {
     pub(crate) refused: Option<Refused>,
     /// Since when it is unknown for the observer's clock, since the newest acceptance.
     pub(crate) clock_since: Option<MonoNs>,
+    /// How its process ended, since the newest acceptance.
+    pub(crate) exit: Option<Exit>,
+}
+
+/// How a local process ended, as far as the kernel tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Not told.
+    Unknown,
+    /// By itself, with this status.
+    Status(u8),
+    /// By this signal.
+    Signal(u8),
 }
 
 /// Authentic frames that were refused since a slot's newest accepted one.

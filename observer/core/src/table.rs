@@ -2,14 +2,15 @@
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
-use std::{collections::HashMap, hash::BuildHasher as _};
+use std::{collections::HashMap, hash::BuildHasher as _, net::IpAddr};
 use varta_vlp::{AgentId, Generation, UnitId, sealed::Metadata};
 
 use crate::{
-    agent::{Agent, AgentMarks, Rare},
+    agent::{Agent, AgentMarks, Rare, Realm},
     deadlines::Deadlines,
     names::{Announced, Texts},
     slot::{Marks, NONE, Previous, Slot},
+    trust::{Owner, Sender},
 };
 
 /// Room for so many sessions before is never given back.
@@ -22,6 +23,11 @@ pub(crate) struct Table {
     free_agents: Vec<u32>,
     rare: HashMap<u32, Rare>,
     agent_index: HashTable<u32>,
+    /// Local processes by pid.
+    processes: HashMap<u32, u32>,
+    /// Sources of plaintext by address, and the address of each.
+    addresses: HashMap<IpAddr, u32>,
+    address_of: HashMap<u32, IpAddr>,
     slots: Vec<Slot>,
     free_slot: u32,
     slot_count: usize,
@@ -55,6 +61,9 @@ impl Table {
             free_agents: Vec::new(),
             rare: HashMap::new(),
             agent_index: HashTable::new(),
+            processes: HashMap::new(),
+            addresses: HashMap::new(),
+            address_of: HashMap::new(),
             slots: Vec::new(),
             free_slot: NONE,
             slot_count: 0,
@@ -135,9 +144,58 @@ impl Table {
         self.slot_count
     }
 
-    /// The agent of that number, if it is in use.
+    /// The agent of that number, if it is in use and holds a key.
     pub(crate) fn live_agent(&self, number: u32) -> Option<&Agent> {
         self.agents.get(number as usize).filter(|agent| self.find_agent(agent.id) == Some(number))
+    }
+
+    /// Whose record it is.
+    pub(crate) fn owner(&self, number: u32) -> Owner {
+        let agent = self.agent(number);
+        match agent.realm {
+            Realm::Agent => Owner::Agent(agent.id),
+            Realm::Process => Owner::Local,
+            Realm::Address => Owner::Plain(self.address_of[&number]),
+        }
+    }
+
+    /// The record of a sender without a key.
+    pub(crate) fn find_sender(&self, sender: Sender) -> Option<u32> {
+        match sender {
+            Sender::Local { pid, .. } => self.processes.get(&pid).copied(),
+            Sender::Plain(address) => self.addresses.get(&address).copied(),
+        }
+    }
+
+    /// The record that holds the slots of `owner` that are known by `pid`.
+    pub(crate) fn find_owner(&self, owner: Owner, pid: u32) -> Option<u32> {
+        match owner {
+            Owner::Agent(agent) => self.find_agent(agent),
+            Owner::Local => self.processes.get(&pid).copied(),
+            Owner::Plain(address) => self.addresses.get(&address).copied(),
+        }
+    }
+
+    /// How many records there are of senders without a key: local processes, addresses.
+    pub(crate) fn sender_counts(&self) -> (usize, usize) {
+        (self.processes.len(), self.addresses.len())
+    }
+
+    /// Makes the record of a sender that has none.
+    pub(crate) fn add_sender(&mut self, sender: Sender) -> u32 {
+        match sender {
+            Sender::Local { pid, .. } => {
+                let place = self.place_agent(Agent::unsealed(Realm::Process, pid));
+                self.processes.insert(pid, place);
+                place
+            }
+            Sender::Plain(address) => {
+                let place = self.place_agent(Agent::unsealed(Realm::Address, 0));
+                self.addresses.insert(address, place);
+                self.address_of.insert(place, address);
+                place
+            }
+        }
     }
 
     pub(crate) fn find_agent(&self, id: AgentId) -> Option<u32> {
@@ -156,7 +214,8 @@ impl Table {
 
     /// The agent of that id, which a guess at most a batch old is likely to be.
     pub(crate) fn confirm_agent(&self, guess: u32, id: AgentId) -> Option<u32> {
-        if self.agent(guess).id == id { Some(guess) } else { self.find_agent(id) }
+        let agent = self.agent(guess);
+        if agent.id == id && agent.realm == Realm::Agent { Some(guess) } else { self.find_agent(id) }
     }
 
     /// Reads from all over what a beat of this agent changes. The value means nothing; the waits for memory do.
@@ -166,9 +225,17 @@ impl Table {
         slot.session ^ slot.boot ^ slot.heard.0 ^ slot.beats ^ u64::from(slot.previous) ^ self.deadlines.get(number).0
     }
 
-    pub(crate) fn add_agent(&mut self, mut agent: Agent) -> u32 {
+    pub(crate) fn add_agent(&mut self, agent: Agent) -> u32 {
         let id = agent.id;
-        let place = match self.free_agents.pop() {
+        let place = self.place_agent(agent);
+        let (hasher, agents) = (&self.hasher, &self.agents);
+        self.agent_index
+            .insert_unique(hasher.hash_one(id.0), place, |other| hasher.hash_one(agents[*other as usize].id.0));
+        place
+    }
+
+    fn place_agent(&mut self, mut agent: Agent) -> u32 {
+        match self.free_agents.pop() {
             Some(place) => {
                 // Still in the list of what is to be saved, if the one before was.
                 let dirty = self.agents[place as usize].marks.has(AgentMarks::DIRTY);
@@ -180,19 +247,27 @@ impl Table {
                 self.agents.push(agent);
                 number(self.agents.len() - 1)
             }
-        };
-        let (hasher, agents) = (&self.hasher, &self.agents);
-        self.agent_index
-            .insert_unique(hasher.hash_one(id.0), place, |other| hasher.hash_one(agents[*other as usize].id.0));
-        place
+        }
     }
 
     /// Removes an agent that has no slots.
     pub(crate) fn remove_agent(&mut self, place: u32) {
         let agent = &self.agents[place as usize];
         assert!(agent.slots == 0, "an agent with slots is not removed");
-        if let Ok(entry) = self.agent_index.find_entry(self.hasher.hash_one(agent.id.0), |other| *other == place) {
-            entry.remove();
+        let known = match agent.realm {
+            Realm::Agent => {
+                let hash = self.hasher.hash_one(agent.id.0);
+                self.agent_index.find_entry(hash, |other| *other == place).map(|entry| entry.remove()).is_ok()
+            }
+            Realm::Process => {
+                let pid = u32::try_from(agent.id.0);
+                pid.is_ok_and(|pid| self.processes.remove(&pid).is_some())
+            }
+            Realm::Address => {
+                self.address_of.remove(&place).is_some_and(|address| self.addresses.remove(&address).is_some())
+            }
+        };
+        if known {
             self.rare.remove(&place);
             self.free_agents.push(place);
         }

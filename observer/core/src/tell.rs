@@ -22,7 +22,7 @@ impl Core {
     pub(crate) fn tell_slot(&mut self, at: MonoNs, number: u32, what: impl FnOnce(&Slot) -> SlotChange) {
         let slot = self.table.slot(number);
         let (agent, what) = (slot.agent, what(slot));
-        let subject = slot.subject(self.table.agent(agent).id);
+        let subject = slot.subject(self.table.owner(agent));
         if self.take_allowance(at, agent) {
             self.changes.push(Change::Slot { slot: SlotId(number), subject, at, what });
             return;
@@ -60,7 +60,8 @@ impl Core {
             self.take_allowance(now.mono, agent);
             let untold = std::mem::take(&mut self.table.rare_mut(agent).untold);
             let what = AgentChange::Flapping(untold);
-            self.changes.push(Change::Agent { agent: self.table.agent(agent).id, at: now.mono, what });
+            self.changes.push(Change::Agent { agent: self.table.owner(agent), at: now.mono, what });
+            self.forget_sender(agent);
         }
     }
 

@@ -13,6 +13,7 @@ use crate::{
     roster::{Roster, RosterEntry},
     slot::{Marks, Phase},
     time::{MonoNs, Now},
+    trust::Owner,
 };
 use varta_vlp::AgentId;
 
@@ -156,7 +157,7 @@ impl Core {
             return;
         };
         let Some(roster) = &self.roster else { return };
-        let id = self.table.agent(slot.agent).id;
+        let Owner::Agent(id) = self.table.owner(slot.agent) else { return };
         let revoked = roster.get(id).is_none_or(|entry| entry.revoked.contains(&slot.generation));
         if !revoked || slot.marks.has(Marks::REVOKED) {
             return;

@@ -8,7 +8,7 @@ use crate::{
     Core,
     blind::Cause,
     event::SlotId,
-    slot::{Goodbye, Marks, Phase, Refused},
+    slot::{Exit, Goodbye, Marks, Phase, Refused},
     time::{MILLI, Now},
 };
 
@@ -53,6 +53,8 @@ pub struct Reasons {
     finished: bool,
     contest: Option<Contest>,
     refused: Option<Refused>,
+    /// How its process ended, if it is known to have.
+    exit: Option<Exit>,
 }
 
 /// Two live processes that speak for one slot.
@@ -99,6 +101,7 @@ impl Core {
             finished: slot.goodbye != Goodbye::NONE,
             contest,
             refused: aside.and_then(|aside| aside.refused),
+            exit: aside.and_then(|aside| aside.exit),
         })
     }
 
@@ -144,6 +147,9 @@ impl Reasons {
                 write!(f, "; due within {}", Span(self.left))
             }
             Phase::Stalled => {
+                if let Some(exit) = self.exit {
+                    return write!(f, "its process ended without a word ({exit}); last beat {age} ago");
+                }
                 write!(f, "silent: last beat {age} ago")?;
                 self.deadline(f)?;
                 self.overdue.map_or(Ok(()), |overdue| write!(f, "; overdue by {}", Span(overdue)))
@@ -205,6 +211,16 @@ impl Reasons {
             Reject::Stale => write!(f, ": sent {off} ago by the sender's clock, or held back on the way"),
             Reject::Delayed => write!(f, ": held back {off} on the way"),
             _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("how is not known"),
+            Self::Status(status) => write!(f, "exit {status}"),
+            Self::Signal(signal) => write!(f, "signal {signal}"),
         }
     }
 }

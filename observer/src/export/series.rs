@@ -156,7 +156,7 @@ mod tests {
 
     fn row<'a>(agent: &'a str, unit: &'a str, pid: u32) -> Row<'a> {
         let sample = Sample {
-            agent: AgentId(0xa9),
+            agent: varta_core::Owner::Agent(AgentId(0xa9)),
             unit: if unit.is_empty() { UnitId::NONE } else { UnitId(0x17) },
             pid,
             verdict: Verdict::Up,

@@ -1,70 +1,14 @@
 //! Reading the sockets within a budget, and judging what they held.
 
-use std::{io, os::fd::RawFd};
+use std::net::SocketAddr;
 
-use varta_core::{Datagram, MonoNs, Now, Origin, Outcome, WallNs};
+use varta_core::{Datagram, MonoNs, Now, Origin, Outcome, Sender, WallNs};
 
-use super::{Ingest, turns::Turns, unread::Filtering};
-use crate::{
-    clock::Clock,
-    listen::udp::{BATCH, BoundUdp, Buffers, Received, Udp},
-};
-
-/// A listener, and what is known of its queue.
-pub(super) struct Inlet {
-    pub(super) udp: Udp,
-    attested: bool,
-    /// Whether it may hold datagrams.
-    readable: bool,
-    /// Whether it was empty when the loop went to sleep.
-    emptied: bool,
-    /// Everything that arrived before this was read.
-    seen: MonoNs,
-    /// What its socket did not let in between the two newest countings.
-    pub(super) rise: u64,
-    /// Datagrams that the kernel dropped, in all.
-    pub(super) dropped: u64,
-    /// The receive buffer that was granted, bytes.
-    pub(super) granted: u64,
-    pub(super) filtering: Filtering,
-    failing: Option<io::ErrorKind>,
-}
-
-impl Inlet {
-    pub(super) fn new(bound: BoundUdp, attested: bool, filtering: Filtering) -> Self {
-        let granted = bound.granted;
-        let (udp, seen, failing) = (Udp::new(bound), MonoNs(0), None);
-        let (readable, emptied, rise, dropped) = (true, false, 0, 0);
-        Self { udp, attested, readable, emptied, seen, rise, dropped, granted, filtering, failing }
-    }
-
-    pub(super) fn fd(&self) -> RawFd {
-        self.udp.fd()
-    }
-
-    pub(super) fn wake(&mut self) {
-        self.readable = true;
-    }
-
-    /// Reads a batch. An error is read past: the next datagram wakes the loop again. It is handed to `tell`, once.
-    fn receive(&mut self, buffers: &mut Buffers, tell: impl FnOnce(&io::Error)) -> Received {
-        match self.udp.receive(buffers) {
-            Ok(received) => {
-                self.failing = None;
-                received
-            }
-            Err(error) => {
-                if self.failing.replace(error.kind()) != Some(error.kind()) {
-                    tell(&error);
-                }
-                Received { emptied: true, ..Received::default() }
-            }
-        }
-    }
-}
+use super::{Ingest, inlet::Kind, turns::Turns};
+use crate::{clock::Clock, listen::udp::BATCH};
 
 /// The instant `arrived`, a reading of the wall clock, on the other timeline.
-fn mapped(now: Now, arrived: WallNs) -> MonoNs {
+pub(super) fn mapped(now: Now, arrived: WallNs) -> MonoNs {
     MonoNs(now.mono.0.saturating_sub(now.wall.0.saturating_sub(arrived.0)))
 }
 
@@ -118,7 +62,8 @@ impl Ingest {
     /// and its sender's deadlines would come too early by as much. What is known to be read is what came before `before`.
     fn read_batch(&mut self, before: Now, number: usize, slept: &mut Option<MonoNs>) -> Now {
         let (inlet, journal, name) = (&mut self.inlets[number], &mut self.journal, &self.names[number]);
-        let received = inlet.receive(&mut self.buffers, |error| journal.io_error(before, name, error));
+        let room = (&mut self.buffers, &mut self.local_buffers);
+        let received = inlet.receive(room, |error| journal.io_error(before, name, error));
         let now = self.tick();
         let inlet = &mut self.inlets[number];
         let arrived = received.arrived.map(|arrived| mapped(now, arrived));
@@ -131,21 +76,25 @@ impl Ingest {
             *slept = None;
         }
         if received.count > 0 {
-            self.judge(now, number, received.count);
+            self.outcomes.clear();
+            match self.inlets[number].kind {
+                Kind::Sealed { attested } => self.judge(now, number, attested, received.count),
+                Kind::Plain => self.judge_plain(now, number, received.count),
+                Kind::Local => self.judge_local(now, number, received.count),
+            }
+            self.tell_outcomes(now, number);
         }
         now
     }
 
     /// Hands the newest batch to the core, raising the horizon on disk wherever a frame waits for that.
-    fn judge(&mut self, now: Now, number: usize, count: usize) {
-        let Self { inlets, core, buffers, outcomes, keeper, .. } = self;
-        let attested = inlets[number].attested;
+    fn judge(&mut self, now: Now, number: usize, attested: bool, count: usize) {
+        let Self { core, buffers, outcomes, keeper, .. } = self;
         let mut places = buffers.datagrams();
         let mut batch: [Datagram<'_>; BATCH] = std::array::from_fn(|_| {
             let (bytes, from) = places.next().unwrap_or((&mut [], ([0; 4], 0).into()));
             Datagram { bytes, origin: Origin { listener: number, attested, from } }
         });
-        outcomes.clear();
         let mut rest = &mut batch[..count];
         while !rest.is_empty() {
             let before = outcomes.len();
@@ -157,8 +106,14 @@ impl Ingest {
             }
             rest = &mut std::mem::take(&mut rest)[done..];
         }
-        drop(places);
-        self.tell_outcomes(now, number);
+    }
+
+    /// Judges what came without a seal from a network.
+    fn judge_plain(&mut self, now: Now, number: usize, count: usize) {
+        for (bytes, from) in self.buffers.datagrams().take(count) {
+            let sender = Sender::Plain(from.ip().to_canonical());
+            self.outcomes.push(self.core.handle_unsealed(now, number, Ok(sender), bytes));
+        }
     }
 
     fn tell_outcomes(&mut self, now: Now, number: usize) {
@@ -168,12 +123,19 @@ impl Ingest {
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return;
         }
+        let local = self.inlets[number].kind == Kind::Local;
+        let places: [Option<SocketAddr>; BATCH] = {
+            let mut places = self.buffers.datagrams().map(|(_, from)| from).filter(|_| !local);
+            std::array::from_fn(|_| places.next())
+        };
         let listener = &self.names[number];
-        for (outcome, (_, from)) in self.outcomes.iter().zip(self.buffers.datagrams()) {
+        for (outcome, from) in self.outcomes.iter().zip(places) {
+            let from = from.map(tracing::field::display);
             match outcome {
-                Outcome::Rejected(reject) => tracing::debug!(%listener, %from, reason = reject.reason(), "refused"),
+                Outcome::Rejected(reject) => tracing::debug!(%listener, from, reason = reject.reason(), "refused"),
                 Outcome::Accepted(beat) | Outcome::AcceptedLate(beat) => {
-                    tracing::trace!(%listener, %from, agent = %beat.subject.agent, nonce = beat.nonce, "accepted");
+                    let (agent, pid) = (beat.subject.agent, beat.subject.pid);
+                    tracing::trace!(%listener, from, %agent, pid, nonce = beat.nonce, "accepted");
                 }
                 Outcome::Waiting(_) => {}
             }

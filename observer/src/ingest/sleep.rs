@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use mio::{Events, Interest, Poll, Token, Waker, unix::SourceFd};
+use mio::{Events, Interest, Poll, Registry, Token, Waker, unix::SourceFd};
 use nix::{
     errno::Errno,
     sys::{
@@ -44,7 +44,7 @@ impl Sleep {
         Ok((Self { poll, events: Events::with_capacity(64), timer, armed: MonoNs::NEVER }, Arc::new(waker)))
     }
 
-    /// Watches a socket; [`Self::sleep`] hands out `number` when it has become readable.
+    /// Watches a socket; [`Self::sleep`] hands out `number` as a token when it has become readable.
     ///
     /// # Errors
     /// What the system said.
@@ -52,7 +52,15 @@ impl Sleep {
         self.poll.registry().register(&mut SourceFd(&fd), Token(number), Interest::READABLE)
     }
 
-    /// Sleeps until `wake` at the latest, or only looks if `busy`. `readable` is told every socket that became readable.
+    /// What registers with the poller; [`Self::sleep`] hands out its tokens too.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub(super) fn registry(&self) -> io::Result<Registry> {
+        self.poll.registry().try_clone()
+    }
+
+    /// Sleeps until `wake` at the latest, or only looks if `busy`. `readable` is told of everything that became readable.
     /// Returns the instant for which the timer was set, if it went off.
     ///
     /// # Errors
@@ -61,7 +69,7 @@ impl Sleep {
         &mut self,
         wake: MonoNs,
         busy: bool,
-        mut readable: impl FnMut(usize),
+        mut readable: impl FnMut(Token),
     ) -> io::Result<Option<MonoNs>> {
         self.arm(wake)?;
         match self.poll.poll(&mut self.events, busy.then_some(Duration::ZERO)) {
@@ -73,7 +81,7 @@ impl Sleep {
             match event.token() {
                 COMMANDS => {}
                 TIMER => rang = Some(self.armed),
-                Token(number) => readable(number),
+                token => readable(token),
             }
         }
         if rang.is_some() {
@@ -152,7 +160,7 @@ mod tests {
         socket.send_to(b"x", socket.local_addr().unwrap()).unwrap();
         let mut seen = Vec::new();
         while seen.is_empty() {
-            sleep.sleep(MonoNs::NEVER, false, |number| seen.push(number)).unwrap();
+            sleep.sleep(MonoNs::NEVER, false, |token| seen.push(token.0)).unwrap();
         }
         assert_eq!(seen, [3]);
     }

@@ -7,10 +7,7 @@ use varta_config::KernelFilter;
 use varta_core::{MonoNs, Now};
 
 use super::{Ingest, flood::Flood};
-use crate::listen::{
-    filter::{Filter, refused_by_header},
-    udp::Udp,
-};
+use crate::listen::filter::{Filter, refused_by_header};
 
 /// A listener's filter.
 pub(super) struct Filtering {
@@ -37,10 +34,9 @@ impl Filtering {
         if self.attached && matches!(self.mode, KernelFilter::Auto) { self.flood.next() } else { MonoNs::NEVER }
     }
 
-    fn attach(&mut self, filter: &Filter, udp: &Udp) -> io::Result<()> {
-        let attached = filter.attach(udp.socket());
-        (self.attached, self.refused) = (attached.is_ok(), attached.is_err());
-        attached
+    /// The system took a filter, or did not.
+    pub(super) const fn note(&mut self, attached: bool) {
+        (self.attached, self.refused) = (attached, !attached);
     }
 }
 
@@ -63,7 +59,7 @@ impl Ingest {
     pub(super) fn count_unread(&mut self, now: Now) {
         let mut rises = 0;
         for inlet in &mut self.inlets {
-            inlet.rise = inlet.udp.dropped();
+            inlet.rise = inlet.newly_dropped();
             rises += inlet.rise;
         }
         let mut left = self.kernel_drops.lost(now.mono, rises);
@@ -109,7 +105,7 @@ impl Ingest {
         // What the queue dropped before is told apart from what the filter refuses.
         self.count_unread(now);
         let (inlet, listener) = (&mut self.inlets[number], &self.names[number]);
-        match inlet.filtering.attach(&self.filter, &inlet.udp) {
+        match inlet.attach(&self.filter) {
             Ok(()) => tracing::warn!(
                 listener,
                 "flooded: more than 10,000 datagrams within a second were refused by their length, header or audience; \
@@ -120,7 +116,7 @@ impl Ingest {
     }
 
     fn take_off(&mut self, now: Now, number: usize) {
-        let detached = Filter::detach(self.inlets[number].udp.socket());
+        let detached = self.inlets[number].detach();
         self.count_unread(now);
         let (filtering, listener) = (&mut self.inlets[number].filtering, &self.names[number]);
         filtering.counted.1 = filtering.filtered;
@@ -146,10 +142,10 @@ impl Ingest {
             if !inlet.filtering.attached {
                 continue;
             }
-            if let Err(error) = inlet.filtering.attach(&self.filter, &inlet.udp) {
+            if let Err(error) = inlet.attach(&self.filter) {
                 tell_refused(listener, &error);
                 // One for the audiences before would refuse the new ones.
-                if let Err(error) = Filter::detach(inlet.udp.socket()) {
+                if let Err(error) = inlet.detach() {
                     tracing::error!(listener, "a filter for the audiences before stays in force: {error}; restart");
                 }
             }

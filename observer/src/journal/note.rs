@@ -1,8 +1,8 @@
 //! What the ingest thread notes of a change: plain values and copied names, no text.
 
 use tokio::sync::oneshot;
-use varta_core::{Change, Core, Now, Reasons, SlotView, Subject};
-use varta_vlp::{AgentId, UnitId, sealed::shown_pid};
+use varta_core::{Change, Core, Now, Owner, Reasons, SlotView, Subject};
+use varta_vlp::{UnitId, sealed::shown_pid};
 
 use crate::export::tsv::{Export, Line};
 
@@ -31,7 +31,7 @@ pub(super) struct What {
 /// Whom a change is about; names where they are known.
 #[derive(Debug, Default)]
 pub(super) struct Whom {
-    pub(super) agent: Option<AgentId>,
+    pub(super) agent: Option<Owner>,
     pub(super) agent_name: Option<Box<str>>,
     pub(super) unit: Option<UnitId>,
     pub(super) unit_name: Option<Box<str>>,
@@ -81,6 +81,6 @@ fn is_same(view: &SlotView<'_>, subject: &Subject) -> bool {
     view.unit == subject.unit && (view.unit != UnitId::NONE || view.pid == shown_pid(subject.pid))
 }
 
-fn name_in_roster(core: &Core, agent: AgentId) -> Option<Box<str>> {
-    core.roster().and_then(|roster| roster.get(agent)).map(|entry| entry.name.clone())
+fn name_in_roster(core: &Core, agent: Owner) -> Option<Box<str>> {
+    agent.agent().and_then(|agent| core.roster()?.get(agent)).map(|entry| entry.name.clone())
 }

@@ -278,7 +278,7 @@ fn read_batch<S: SockaddrLike + Copy + Into<SocketAddr>>(
     Ok(received)
 }
 
-fn wall(at: TimeSpec) -> WallNs {
+pub(super) fn wall(at: TimeSpec) -> WallNs {
     let seconds = u64::try_from(at.tv_sec()).unwrap_or(0);
     WallNs(seconds.saturating_mul(SECOND).saturating_add(u64::try_from(at.tv_nsec()).unwrap_or(0)))
 }

@@ -22,7 +22,7 @@ use crate::{
         http::{self, App, Setup},
         tsv,
     },
-    ingest::{Keeper, Listener, Parts, Sleep, tell_refused},
+    ingest::{Bound, Keeper, Kind, Listener, Parts, Sleep, tell_refused},
     journal::{self, Teller},
     keyring::Keyring,
     listen::{
@@ -81,7 +81,7 @@ impl Opened {
         let gather = nanos(config.ingest.gather);
         let now = Clock::now();
         let addresses = Addresses {
-            sealed: listeners.iter().map(|listener| listener.bound.local).collect(),
+            sealed: listeners.iter().filter_map(|listener| listener.bound.local()).collect(),
             http: http.as_ref().and_then(|http| http.local_addr().ok()),
         };
         let aside = Aside::default();
@@ -213,7 +213,8 @@ fn bind(config: &ObserverConfig, filter: &Filter) -> Result<Vec<Listener>, RunEr
         }
         let attested = listen.trust == Trust::OperatorAttested;
         let filter = (listen.kernel_filter, filtered);
-        listeners.push(Listener { bound, name: listen.sealed.to_string(), attested, filter });
+        let (bound, kind) = (Bound::Udp(bound), Kind::Sealed { attested });
+        listeners.push(Listener { bound, name: listen.sealed.to_string(), kind, filter });
     }
     Ok(listeners)
 }

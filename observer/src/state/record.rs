@@ -3,12 +3,14 @@
 //! A record is `length u16 ‖ tag u8 ‖ fields`. What a slot may lack is announced by a bit and otherwise not there, so
 //! that a record has exactly one form. A changed layout gets a new tag.
 
-use varta_core::{Cause, MonoNs, Phase, Saved, SavedAgent, SavedSlot, SlotKey, WallNs};
+use varta_core::{Cause, MonoNs, Owner, Phase, Saved, SavedAgent, SavedSlot, SlotKey, WallNs};
 use varta_vlp::{AgentId, Generation, Status, UnitId, sealed::METADATA_MAX_LEN};
 
 const AGENT: u8 = 1;
 const SLOT: u8 = 2;
 const REMOVED: u8 = 3;
+const LOCAL_SLOT: u8 = 4;
+const LOCAL_REMOVED: u8 = 5;
 
 const PREVIOUS: u16 = 1;
 const LAST_COUNTER: u16 = 1 << 1;
@@ -37,7 +39,7 @@ pub enum Malformed {
 }
 
 /// Appends `saved` to `out`, its length first. An announce beyond [`METADATA_MAX_LEN`] bytes, which no observer accepts,
-/// is left out.
+/// is left out; so is what is said without a key from a network.
 pub fn encode(saved: &Saved, out: &mut Vec<u8>) {
     let start = out.len();
     out.extend([0; 2]);
@@ -50,11 +52,13 @@ pub fn encode(saved: &Saved, out: &mut Vec<u8>) {
             put(out, agent.barrier.0);
         }
         Saved::Slot(slot) => {
-            out.push(SLOT);
+            let Some(tag) = tag_of(slot.key.agent, SLOT, LOCAL_SLOT) else { return out.truncate(start) };
+            out.push(tag);
             encode_slot(slot, out);
         }
         Saved::Removed(key) => {
-            out.push(REMOVED);
+            let Some(tag) = tag_of(key.agent, REMOVED, LOCAL_REMOVED) else { return out.truncate(start) };
+            out.push(tag);
             encode_key(*key, out);
         }
     }
@@ -69,8 +73,19 @@ fn put(out: &mut Vec<u8>, value: u64) {
     out.extend(value.to_le_bytes());
 }
 
+/// The tag of a record about a slot of `owner`; none is kept of those on a network who have no key.
+const fn tag_of(owner: Owner, agent: u8, local: u8) -> Option<u8> {
+    match owner {
+        Owner::Agent(_) => Some(agent),
+        Owner::Local => Some(local),
+        Owner::Plain(_) => None,
+    }
+}
+
 fn encode_key(key: SlotKey, out: &mut Vec<u8>) {
-    put(out, key.agent.0);
+    if let Owner::Agent(agent) = key.agent {
+        put(out, agent.0);
+    }
     out.extend(key.unit.0.to_le_bytes());
     out.extend(key.pid.to_le_bytes());
 }
@@ -197,20 +212,20 @@ impl<'a> Fields<'a> {
                 floor_since: self.word()?,
                 barrier: WallNs(self.long()?),
             }),
-            SLOT => self.parse_slot()?,
-            REMOVED => Parsed::Removed(self.key()?),
+            SLOT | LOCAL_SLOT => self.parse_slot(tag == LOCAL_SLOT)?,
+            REMOVED | LOCAL_REMOVED => Parsed::Removed(self.key(tag == LOCAL_REMOVED)?),
             other => return Err(Malformed::Kind(other)),
         };
         if self.0.is_empty() { Ok(parsed) } else { Err(Malformed::Long) }
     }
 
-    fn parse_slot(&mut self) -> Result<Parsed<'a>, Malformed> {
+    fn parse_slot(&mut self, local: bool) -> Result<Parsed<'a>, Malformed> {
         let bits = u16::from_le_bytes(self.take()?);
         if bits & !KNOWN_BITS != 0 {
             return Err(Malformed::Value("set of bits"));
         }
         let has = |bit: u16| bits & bit != 0;
-        let key = self.key()?;
+        let key = self.key(local)?;
         let [status, phase] = self.take()?;
         let mut slot = SavedSlot {
             key,
@@ -281,8 +296,9 @@ impl Fields<'_> {
         self.take().map(u128::from_le_bytes)
     }
 
-    fn key(&mut self) -> Result<SlotKey, Malformed> {
-        Ok(SlotKey { agent: AgentId(self.long()?), unit: UnitId(self.word()?), pid: self.word()? })
+    fn key(&mut self, local: bool) -> Result<SlotKey, Malformed> {
+        let agent = if local { Owner::Local } else { Owner::Agent(AgentId(self.long()?)) };
+        Ok(SlotKey { agent, unit: UnitId(self.word()?), pid: self.word()? })
     }
 }
 

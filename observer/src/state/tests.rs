@@ -26,13 +26,17 @@ fn directory() -> tempfile::TempDir {
     made
 }
 
+fn agent_id(number: u32) -> AgentId {
+    AgentId(u64::from(number / 4))
+}
+
 fn key(number: u32) -> SlotKey {
-    SlotKey { agent: AgentId(u64::from(number / 4)), unit: UnitId(number), pid: 100 + number }
+    SlotKey { agent: agent_id(number).into(), unit: UnitId(number), pid: 100 + number }
 }
 
 fn agent(number: u32, barrier: u64) -> Saved {
     Saved::Agent(SavedAgent {
-        agent: key(number).agent,
+        agent: agent_id(number),
         floor: Generation(1),
         floor_since: 9,
         barrier: WallNs(barrier),
@@ -69,15 +73,16 @@ fn core(slots: u32, beats: u64) -> Core {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Known {
     agents: BTreeMap<u64, SavedAgent>,
-    slots: BTreeMap<(u64, u32), SavedSlot>,
+    /// By unit, which no two slots share here.
+    slots: BTreeMap<u32, SavedSlot>,
 }
 
 impl Known {
     fn take(&mut self, saved: Saved) {
         match saved {
             Saved::Agent(agent) => drop(self.agents.insert(agent.agent.0, agent)),
-            Saved::Slot(slot) => drop(self.slots.insert((slot.key.agent.0, slot.key.unit.0), *slot)),
-            Saved::Removed(key) => drop(self.slots.remove(&(key.agent.0, key.unit.0))),
+            Saved::Slot(slot) => drop(self.slots.insert(slot.key.unit.0, *slot)),
+            Saved::Removed(key) => drop(self.slots.remove(&key.unit.0)),
         }
     }
 

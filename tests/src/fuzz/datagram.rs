@@ -11,7 +11,7 @@ mod sender;
 use std::collections::{HashMap, HashSet};
 
 use varta_core::{
-    Core, Datagram, Labels, Limits, MILLI, MonoNs, Now, Origin, Outcome, Reject, Roster, RosterEntry, SECOND, Saved,
+    Core, Datagram, Labels, Limits, MILLI, MonoNs, Now, Origin, Outcome, Owner, Reject, Roster, RosterEntry, SECOND, Saved,
     Settings, Start, WallNs,
 };
 use varta_vlp::{AgentId, Generation, UnitId, open};
@@ -73,7 +73,7 @@ fn before_opening(reject: Reject) -> bool {
 }
 
 fn limits() -> Limits {
-    Limits { agents: 4, slots_per_agent: 3, changes: 32, strangers_per_turn: 2, shard: (0, 1) }
+    Limits { agents: 4, slots_per_agent: 3, changes: 32, strangers_per_turn: 2, ..Limits::default() }
 }
 
 impl World {
@@ -198,7 +198,7 @@ impl World {
                 assert!(WallNs(legal.sent_at) > self.core.barrier(), "accepted from before the barrier");
                 assert!(WallNs(legal.sent_at) <= self.horizon, "accepted above the horizon");
                 assert!(WallNs(legal.sent_at) <= self.core.newest_sent());
-                assert_eq!(beat.subject.agent.0, legal.agent);
+                assert_eq!(beat.subject.agent, Owner::Agent(AgentId(legal.agent)));
                 assert_eq!((beat.subject.unit.0, beat.subject.pid), (legal.unit, legal.pid));
                 assert_eq!((beat.nonce, beat.payload), (legal.nonce, legal.payload));
                 assert!(self.accepted.insert(sealed.bytes.clone()), "accepted twice");

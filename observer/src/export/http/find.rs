@@ -1,15 +1,17 @@
 //! Which slots a path may mean.
 
+use varta_core::Owner;
 use varta_vlp::{AgentId, UnitId, key::Name};
 
 use crate::command::Selector;
 
-/// The slots that `agent` and `unit` may name, the likelier first: names before ids of the same letters, but `pid:4242`
-/// before a unit of that name, which can still be reached by its id.
+/// The slots that `agent` and `unit` may name, the likelier first: whoever speaks without a key before agents of that
+/// name, names before ids of the same letters, but `pid:4242` before a unit of that name. Each can still be reached by its
+/// id.
 pub(super) fn selectors(agent: &str, unit: &str) -> Vec<Selector> {
     let named = Name::new(agent).ok().map(Name::agent_id);
     let hex = hex::<16>(agent).map(AgentId);
-    let agents = named.into_iter().chain(hex);
+    let agents = Owner::of_unsealed(agent).into_iter().chain(named.into_iter().chain(hex).map(Owner::Agent));
     agents.flat_map(|agent| units(unit).map(move |(unit, pid)| Selector { agent, unit, pid })).collect()
 }
 
@@ -37,7 +39,15 @@ mod tests {
     use super::*;
 
     fn found(agent: &str, unit: &str) -> Vec<(u64, u32, u32)> {
-        selectors(agent, unit).into_iter().map(|it| (it.agent.0, it.unit.0, it.pid)).collect()
+        selectors(agent, unit).into_iter().map(|it| (it.agent.agent().unwrap().0, it.unit.0, it.pid)).collect()
+    }
+
+    #[test]
+    fn who_speaks_without_a_key_comes_first() {
+        let first = |agent| selectors(agent, "pid:42").first().map(|it| (it.agent, it.unit, it.pid));
+        assert_eq!(first("local"), Some((Owner::Local, UnitId::NONE, 42)));
+        assert_eq!(first("udp~10.0.0.5"), Some((Owner::Plain([10, 0, 0, 5].into()), UnitId::NONE, 42)));
+        assert_eq!(selectors("udp~host", "pid:42").len(), 0);
     }
 
     #[test]

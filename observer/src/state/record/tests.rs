@@ -3,8 +3,8 @@ use proptest::{option, prelude::*};
 use super::*;
 
 fn key() -> impl Strategy<Value = SlotKey> {
-    (any::<u64>(), any::<u32>(), any::<u32>()).prop_map(|(agent, unit, pid)| SlotKey {
-        agent: AgentId(agent),
+    (option::of(any::<u64>()), any::<u32>(), any::<u32>()).prop_map(|(agent, unit, pid)| SlotKey {
+        agent: agent.map_or(Owner::Local, |agent| Owner::Agent(AgentId(agent))),
         unit: UnitId(unit),
         pid,
     })
@@ -91,7 +91,7 @@ fn every_phase_and_status_has_a_code_of_its_own() {
 
 #[test]
 fn what_means_nothing_is_refused() {
-    let removed = encoded(&Saved::Removed(SlotKey { agent: AgentId(1), unit: UnitId(2), pid: 3 }));
+    let removed = encoded(&Saved::Removed(SlotKey { agent: Owner::Agent(AgentId(1)), unit: UnitId(2), pid: 3 }));
     let with = |place: usize, value: u8| {
         let mut bytes = removed.clone();
         bytes[place] = value;
@@ -104,6 +104,12 @@ fn what_means_nothing_is_refused() {
     longer.push(0);
     longer[0] = 18;
     assert_eq!(decode(&mut longer.as_slice()), Some(Err(Malformed::Long)));
+}
+
+#[test]
+fn what_is_said_from_a_network_without_a_key_is_not_kept() {
+    let agent = Owner::Plain([10, 0, 0, 5].into());
+    assert!(encoded(&Saved::Removed(SlotKey { agent, unit: UnitId::NONE, pid: 3 })).is_empty());
 }
 
 proptest! {

@@ -42,10 +42,10 @@ impl Model {
                 Some(Kept::Agent(saved.agent.0, agent.floor, agent.floor_since, agent.barrier))
             }
             Saved::Slot(saved) => {
-                let (agent, key) = (saved.key.agent.0, key(&saved.key));
+                let (agent, key) = (saved.key.agent.agent()?.0, key(&saved.key));
                 Some(Kept::Slot(agent, key, Box::new(self.slot(agent, key)?.clone())))
             }
-            Saved::Removed(gone) => Some(Kept::Removed(gone.agent.0, key(gone))),
+            Saved::Removed(gone) => Some(Kept::Removed(gone.agent.agent()?.0, key(gone))),
         }
     }
 

@@ -36,7 +36,9 @@ impl Observer {
                 rows += 1;
                 let pid = if row.pid == 1 { u32::MAX } else { row.pid };
                 let key = if row.unit.0 == 0 { (0, pid) } else { (row.unit.0, 0) };
-                if let Err(found) = self.check_life(t, row.agent.0, key, row.verdict) {
+                // Nobody here speaks without a key.
+                let found = row.agent.agent().map(|agent| self.check_life(t, agent.0, key, row.verdict));
+                if let Some(Err(found)) = found {
                     breach.get_or_insert(found);
                 }
             });
@@ -115,7 +117,8 @@ impl Observer {
     }
 
     fn check_accusation(&self, t: u64, subject: &Subject, deadline: Option<varta_core::MonoNs>) -> Result<(), Breach> {
-        let key = (subject.agent.0, key_of(subject));
+        let Some(agent) = subject.agent.agent() else { return Ok(()) };
+        let key = (agent.0, key_of(subject));
         let (Some(life), Some(slot)) = (self.lives.get(&key), self.model.slot(key.0, key.1)) else {
             return Ok(());
         };

@@ -1,0 +1,45 @@
+//! Local processes: what they say without a seal, and their ends.
+
+use varta_core::{Now, Sender};
+use varta_vlp::Reject;
+
+use super::{Ingest, drain::mapped};
+use crate::listen::uds::Envelope;
+
+impl Ingest {
+    /// Judges what came on a local socket.
+    pub(super) fn judge_local(&mut self, now: Now, number: usize, count: usize) {
+        for place in 0..count {
+            let (bytes, envelope) = self.local_buffers.get(place);
+            let sender = match envelope {
+                Envelope { more: true, .. } => Err(Reject::CtrlTruncated),
+                Envelope { peer: None, .. } => Err(Reject::NoCredentials),
+                Envelope { peer: Some(peer), arrived, .. } => {
+                    let arrived = arrived.map_or(now.mono, |arrived| mapped(now, arrived));
+                    let process = self.processes.identify(peer, arrived);
+                    process.map(|process| Sender::Local { pid: peer.pid, process })
+                }
+            };
+            self.outcomes.push(self.core.handle_unsealed(now, number, sender, bytes));
+        }
+    }
+
+    /// Watches the processes that were heard by the observer before this one; those that are gone have ended.
+    pub(super) fn resume_processes(&mut self, now: Now) {
+        for (pid, process) in self.core.local_processes() {
+            if !self.processes.resume(pid, process) {
+                self.core.handle_exit(now, pid, process, varta_core::Exit::Unknown);
+            }
+        }
+    }
+
+    /// Tells the core of processes that have ended, once everything that they sent was read.
+    pub(super) fn tell_ends(&mut self, now: Now) {
+        if self.behind {
+            return;
+        }
+        while let Some((pid, process, exit)) = self.processes.poll_end() {
+            self.core.handle_exit(now, pid, process, exit);
+        }
+    }
+}

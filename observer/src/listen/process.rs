@@ -1,0 +1,286 @@
+//! Which process a pid stands for, and when it ends: what the kernel says of the senders of a local socket.
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
+};
+
+use mio::{Interest, Registry, Token, unix::SourceFd};
+use nix::unistd::{SysconfVar, Uid, sysconf};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use varta_core::{Exit, MonoNs, Reject, SECOND};
+
+use super::uds::Peer;
+
+/// Tokens of processes are their pids above this; pids have 22 bits.
+const TOKENS: usize = 1 << 24;
+
+/// In which PID namespace a process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Namespace {
+    /// In the observer's.
+    Ours,
+    /// In another, of that inode.
+    Other(u64),
+    /// It was gone, or the system did not say.
+    Unknown,
+}
+
+/// A process that sent something and has not ended.
+#[derive(Debug)]
+struct Process {
+    /// Watched for its end. Where the kernel has none for us, the process is looked at again for each datagram.
+    pidfd: Option<OwnedFd>,
+    /// When it started, ticks since boot and one more; 0 where that is not known.
+    started: u64,
+    namespace: Namespace,
+    uid: u32,
+}
+
+/// The processes that have sent something.
+pub(crate) struct Processes {
+    known: HashMap<u32, Process>,
+    registry: Registry,
+    /// The inode of the observer's own PID namespace, where the system says it.
+    own: Option<u64>,
+    /// Nanoseconds of a tick.
+    tick: u64,
+    /// Pids that the poller told the end of.
+    ended: Vec<u32>,
+}
+
+/// The fields of `/proc/PID/stat` that are read here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stat {
+    zombie: bool,
+    /// When it started, ticks since boot.
+    started: u64,
+    /// As `wait` tells it; 0 also where we may not know it.
+    status: u32,
+}
+
+impl Processes {
+    /// None yet. `registry` is that of the poller which [`Self::end`] is called from.
+    pub(crate) fn new(registry: Registry) -> Self {
+        let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u64::try_from(ticks).ok());
+        Self {
+            known: HashMap::new(),
+            registry,
+            own: namespace_inode("self"),
+            tick: SECOND / ticks.filter(|ticks| *ticks > 0).unwrap_or(100),
+            ended: Vec::new(),
+        }
+    }
+
+    /// The pid of which the poller speaks, if it is one.
+    pub(crate) const fn pid_of(token: Token) -> Option<u32> {
+        match token.0.checked_sub(TOKENS) {
+            #[expect(clippy::cast_possible_truncation, reason = "pids have 22 bits")]
+            Some(pid) if pid < TOKENS => Some(pid as u32),
+            _ => None,
+        }
+    }
+
+    /// The observer's own PID namespace.
+    pub(crate) const fn own_namespace(&self) -> Option<u64> {
+        self.own
+    }
+
+    /// The namespace that a process was found in, if it sent something and has not ended.
+    pub(crate) fn namespace(&self, pid: u32) -> Option<Namespace> {
+        self.known.get(&pid).map(|process| process.namespace)
+    }
+
+    /// What tells the sender of a datagram that arrived at `arrived` from others of its pid: its start time, or 0 where it
+    /// is gone.
+    ///
+    /// # Errors
+    /// [`Reject::NamespaceConflict`]: it lives in another PID namespace, or is not to be seen from ours.
+    pub(crate) fn identify(&mut self, peer: Peer, arrived: MonoNs) -> Result<u64, Reject> {
+        if peer.pid == 0 {
+            return Err(Reject::NamespaceConflict);
+        }
+        let watched = self.known.get(&peer.pid).is_some_and(|process| process.pidfd.is_some());
+        if !watched {
+            self.meet(peer, arrived);
+        }
+        match self.known.get(&peer.pid) {
+            Some(Process { namespace: Namespace::Other(_), .. }) => Err(Reject::NamespaceConflict),
+            Some(process) => Ok(process.started),
+            None => Ok(0),
+        }
+    }
+
+    /// Looks at a process for the first time, or again where it cannot be watched.
+    fn meet(&mut self, peer: Peer, arrived: MonoNs) {
+        // In this order: what is read after the descriptor was opened is of the process that it stands for, as long as
+        // that has not ended.
+        let pidfd = Pid::from_raw(peer.pid.cast_signed()).and_then(|pid| pidfd_open(pid, PidfdFlags::NONBLOCK).ok());
+        let Some(stat) = read_stat(peer.pid) else {
+            self.known.remove(&peer.pid);
+            return;
+        };
+        // Somebody else's by now: the sender was there before its datagram was.
+        let later = stat.started.saturating_mul(self.tick) > arrived.0;
+        if later {
+            self.known.remove(&peer.pid);
+            return;
+        }
+        let found = namespace_inode(&peer.pid.to_string());
+        let namespace = match (found, self.own) {
+            (Some(found), Some(own)) if found == own => Namespace::Ours,
+            (Some(found), Some(_)) => Namespace::Other(found),
+            _ => Namespace::Unknown,
+        };
+        let started = stat.started.saturating_add(1);
+        let before = self.known.remove(&peer.pid).filter(|before| before.started == started);
+        // Once it is known it stays so.
+        let namespace = match (namespace, before) {
+            (Namespace::Unknown, Some(before)) => before.namespace,
+            (found, _) => found,
+        };
+        let pidfd = pidfd.filter(|pidfd| {
+            let token = Token(TOKENS + peer.pid as usize);
+            self.registry.register(&mut SourceFd(&pidfd.as_raw_fd()), token, Interest::READABLE).is_ok()
+        });
+        self.known.insert(peer.pid, Process { pidfd, started, namespace, uid: peer.uid });
+    }
+
+    /// Watches a process that was heard before this observer began; false if it is not there any more.
+    pub(crate) fn resume(&mut self, pid: u32, started: u64) -> bool {
+        let Some(stat) = read_stat(pid) else { return false };
+        if started != 0 && stat.started.saturating_add(1) != started {
+            return false;
+        }
+        let uid = fs::metadata(format!("/proc/{pid}")).map_or(u32::MAX, |found| found.uid());
+        self.meet(Peer { pid, uid }, MonoNs(u64::MAX));
+        self.known.contains_key(&pid)
+    }
+
+    /// The poller says that a process has ended.
+    pub(crate) fn note_end(&mut self, pid: u32) {
+        self.ended.push(pid);
+    }
+
+    /// The next process that has ended: its pid, what told it from others, and how it ended as far as is known.
+    pub(crate) fn poll_end(&mut self) -> Option<(u32, u64, Exit)> {
+        loop {
+            let pid = self.ended.pop()?;
+            if let Some(process) = self.known.remove(&pid) {
+                return Some((pid, process.started, how_it_ended(pid, &process)));
+            }
+        }
+    }
+}
+
+/// How a process ended: known for as long as its parent has not asked.
+fn how_it_ended(pid: u32, process: &Process) -> Exit {
+    let Some(stat) = read_stat(pid).filter(|stat| stat.zombie && stat.started.saturating_add(1) == process.started) else {
+        return Exit::Unknown;
+    };
+    // Nobody else is told, and reads a 0.
+    let told = Uid::effective().is_root() || Uid::effective().as_raw() == process.uid;
+    let [status, signal] = [stat.status >> 8, stat.status & 0x7f].map(|part| (part & 0xff) as u8);
+    match (signal, status) {
+        (0, 0) if !told => Exit::Unknown,
+        (0, status) => Exit::Status(status),
+        (signal, _) => Exit::Signal(signal),
+    }
+}
+
+fn namespace_inode(process: &str) -> Option<u64> {
+    let link = fs::read_link(format!("/proc/{process}/ns/pid")).ok()?;
+    link.to_str()?.strip_prefix("pid:[")?.strip_suffix(']')?.parse().ok()
+}
+
+fn read_stat(pid: u32) -> Option<Stat> {
+    parse_stat(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The name stands in brackets and may hold anything, brackets too; what comes after the last one is counted from the
+/// third field on.
+fn parse_stat(text: &[u8]) -> Option<Stat> {
+    let end = text.iter().rposition(|byte| *byte == b')')?;
+    let mut fields = str::from_utf8(text.get(end + 1..)?).ok()?.split_ascii_whitespace();
+    let zombie = fields.next()? == "Z";
+    let started = fields.nth(18)?.parse().ok()?;
+    let status = fields.nth(29)?.parse().ok()?;
+    Some(Stat { zombie, started, status })
+}
+
+/// Asks for as many descriptors as this process may have: it holds one for each local agent.
+pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+    }
+    Ok(limit.maximum.unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stat_line_is_read_whatever_the_process_calls_itself() {
+        let line = |name: &str| {
+            let fields: Vec<String> = (4..=52).map(|field: u32| (field * 10).to_string()).collect();
+            format!("77 ({name}) Z {}\n", fields.join(" "))
+        };
+        for name in ["sh", "a b", ") R 1 (", "(("] {
+            let stat = parse_stat(line(name).as_bytes());
+            assert_eq!(stat, Some(Stat { zombie: true, started: 220, status: 520 }), "{name}");
+        }
+        assert_eq!(parse_stat(b"77 (sh) Z 1 2"), None);
+        assert_eq!(parse_stat(b""), None);
+    }
+
+    #[test]
+    fn this_process_is_known_to_the_kernel() {
+        let pid = std::process::id();
+        let stat = read_stat(pid).unwrap();
+        assert!(!stat.zombie && stat.started > 0);
+        assert_eq!(namespace_inode("self"), namespace_inode(&pid.to_string()));
+        assert!(namespace_inode("self").is_some());
+    }
+
+    #[test]
+    fn a_process_is_met_once_and_its_end_is_told_with_how() {
+        let poll = mio::Poll::new().unwrap();
+        let mut processes = Processes::new(poll.registry().try_clone().unwrap());
+        let mut poll = poll;
+        let mut command = std::process::Command::new("sh");
+        let mut child = command.args(["-c", "read x; exit 3"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let peer = Peer { pid: child.id(), uid: Uid::effective().as_raw() };
+        let started = processes.identify(peer, MonoNs(u64::MAX)).unwrap();
+        assert_ne!(started, 0);
+        assert_eq!(processes.namespace(peer.pid), Some(Namespace::Ours));
+        assert_eq!(processes.identify(peer, MonoNs(0)), Ok(started), "met once");
+        drop(child.stdin.take());
+        let mut events = mio::Events::with_capacity(4);
+        poll.poll(&mut events, None).unwrap();
+        let pid = events.iter().find_map(|event| Processes::pid_of(event.token())).unwrap();
+        processes.note_end(pid);
+        processes.note_end(pid);
+        assert_eq!(processes.poll_end(), Some((peer.pid, started, Exit::Status(3))));
+        assert_eq!(processes.poll_end(), None, "told once");
+        assert_eq!(child.wait().unwrap().code(), Some(3));
+        assert_eq!(processes.identify(peer, MonoNs(u64::MAX)), Ok(0), "gone");
+        assert!(!processes.resume(peer.pid, started));
+    }
+
+    #[test]
+    fn a_process_that_began_after_the_datagram_did_not_send_it() {
+        let poll = mio::Poll::new().unwrap();
+        let mut processes = Processes::new(poll.registry().try_clone().unwrap());
+        let peer = Peer { pid: std::process::id(), uid: 0 };
+        assert_eq!(processes.identify(peer, MonoNs(1)), Ok(0));
+        assert_eq!(processes.identify(Peer { pid: 0, uid: 0 }, MonoNs(1)), Err(Reject::NamespaceConflict));
+        assert_ne!(processes.identify(peer, MonoNs(u64::MAX)), Ok(0));
+    }
+}
