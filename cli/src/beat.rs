@@ -8,11 +8,14 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     time::{MissedTickBehavior, interval},
 };
-use varta_client::{BeatOutcome, ConnectError, SealedTransport, Status, Varta};
+use varta_client::{BeatOutcome, Status};
 
-use crate::{agent::AgentArgs, duration};
+use crate::{
+    agent::{AgentArgs, Handle, NoHandle},
+    duration,
+};
 
-/// Beat to the observers of a key file: once, or again and again.
+/// Beat to the observers of a key file, or to the one on a local socket: once, or again and again.
 #[derive(Args)]
 pub(crate) struct BeatArgs {
     #[command(flatten)]
@@ -54,9 +57,9 @@ impl From<Said> for Status {
 pub(crate) fn run(args: &BeatArgs) -> anyhow::Result<ExitCode> {
     let mut handle = match args.agent.connect(args.every) {
         Ok(handle) => handle,
-        Err(error @ ConnectError::NoWay { .. }) => return Err(error.into()),
-        Err(error) => {
-            crate::complain(&error.into());
+        Err(NoHandle::NoWay(error)) => return Err(error),
+        Err(NoHandle::Wrong(error)) => {
+            crate::complain(&error);
             return Ok(ExitCode::from(crate::USAGE));
         }
     };
@@ -68,7 +71,7 @@ pub(crate) fn run(args: &BeatArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn beat_on(args: &BeatArgs, handle: &mut Varta<SealedTransport>) -> anyhow::Result<BeatOutcome> {
+async fn beat_on(args: &BeatArgs, handle: &mut Handle) -> anyhow::Result<BeatOutcome> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let count = args.count.unwrap_or(if args.every.is_some() { u64::MAX } else { 1 });

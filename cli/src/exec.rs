@@ -21,9 +21,12 @@ use tokio::{
     task::{JoinHandle, spawn_blocking},
     time::{MissedTickBehavior, interval},
 };
-use varta_client::{ConnectError, SealedTransport, Status, Varta};
+use varta_client::Status;
 
-use crate::{agent::AgentArgs, duration};
+use crate::{
+    agent::{AgentArgs, Handle, NoHandle},
+    duration,
+};
 
 /// Signals that are passed on to the program, and whether each asks it to stop.
 const PASSED: [(Signal, bool); 6] = [
@@ -40,6 +43,9 @@ const PASSED: [(Signal, bool); 6] = [
 /// Signals are passed on to it and its exit status is this command's (128 and the signal's number if a signal ended it).
 /// When it ends, a last beat says how: goodbye after exit status 0 or a stop that was asked for, else a terminal beat with
 /// the exit status, or 256 and the signal's number, as its payload. While it is stopped (SIGSTOP) the beats are critical.
+///
+/// With --socket the kernel attests the pid of `varta exec` itself: that, and not the program's, is the pid that the
+/// observer shows. The beats promise, so it must be one that knows promises: 0.3 or later.
 #[derive(Args)]
 pub(crate) struct ExecArgs {
     #[command(flatten)]
@@ -54,14 +60,14 @@ pub(crate) struct ExecArgs {
 
 pub(crate) fn run(args: &ExecArgs) -> anyhow::Result<ExitCode> {
     let link = match args.agent.connect(Some(args.every)) {
-        Ok(handle) => Link { agent: args.agent.clone(), every: args.every, state: State::Up(Box::new(handle)) },
+        Ok(handle) => Link { agent: args.agent.clone(), every: args.every, state: State::Up(handle) },
         // No way to any observer is no reason not to run the program: it is tried again while it runs.
-        Err(error @ ConnectError::NoWay { .. }) => {
-            crate::complain(&error.into());
+        Err(NoHandle::NoWay(error)) => {
+            crate::complain(&error);
             Link { agent: args.agent.clone(), every: args.every, state: State::Down }
         }
-        Err(error) => {
-            crate::complain(&error.into());
+        Err(NoHandle::Wrong(error)) => {
+            crate::complain(&error);
             return Ok(ExitCode::from(crate::USAGE));
         }
     };
@@ -77,9 +83,9 @@ struct Link {
 }
 
 enum State {
-    Up(Box<Varta<SealedTransport>>),
+    Up(Handle),
     Down,
-    Trying(JoinHandle<Result<Varta<SealedTransport>, ConnectError>>),
+    Trying(JoinHandle<Result<Handle, NoHandle>>),
 }
 
 impl Link {
@@ -90,7 +96,7 @@ impl Link {
                 return;
             }
             self.state = match attempt.await {
-                Ok(Ok(handle)) => State::Up(Box::new(handle)),
+                Ok(Ok(handle)) => State::Up(handle),
                 _ => State::Down,
             };
         }
@@ -178,7 +184,7 @@ fn is_stopped(pid: u32) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['T', 't']))
 }
 
-fn say_how_it_ended(handle: &mut Varta<SealedTransport>, status: ExitStatus, asked_to_stop: Option<Signal>) {
+fn say_how_it_ended(handle: &mut Handle, status: ExitStatus, asked_to_stop: Option<Signal>) {
     let as_asked = match (asked_to_stop, status.signal()) {
         (Some(asked), Some(signal)) => signal == asked as i32,
         (Some(_), None) => true,

@@ -95,15 +95,16 @@ impl<T: BeatTransport> Varta<T> {
         self.transport.send(Beat { status, payload, kind: BeatKind::Life })
     }
 
-    /// Says that the process ends badly: a critical beat with the terminal nonce, three times. A later beat takes it
-    /// back.
+    /// Says that the process ends badly: a critical beat with the terminal nonce, three times if sealed. A later beat
+    /// takes it back.
     ///
     /// By convention `payload` is an exit status from 1 to 255, or 256 and the number of a signal, or 0 for a panic.
     pub fn terminal(&mut self, payload: u32) -> BeatOutcome {
         self.transport.send(Beat { status: Status::Critical, payload, kind: BeatKind::Terminal })
     }
 
-    /// Connects anew: names are resolved, sockets made, and a new session continues the old. May block and allocate.
+    /// Connects anew: names are resolved, sockets made, and a new session continues the old. May block and allocate. To
+    /// observers it is no restart.
     ///
     /// # Errors
     /// No observer can be connected to. The handle goes on with what it had.
@@ -112,7 +113,8 @@ impl<T: BeatTransport> Varta<T> {
     }
 
     /// After so many beats in a row that were not sent to an observer, the next connects to it anew by itself: a new
-    /// socket and a new session, without blocking, to the address last resolved. 0, as at first: never.
+    /// socket and a new session, without blocking, to the address last resolved. 0, as at first: never. A handle for a
+    /// local socket that finds no observer connects anew with the next beat in any case.
     pub fn set_reconnect_after(&mut self, beats: u32) {
         self.transport.set_reconnect_after(beats);
     }

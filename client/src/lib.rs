@@ -3,6 +3,9 @@
 //! [`Varta::sealed`] connects with an agent key file; [`Varta::builder`] says more: a unit, a promise, labels. A beat
 //! costs one clock reading, eight random bytes, one sealing and one send for each observer, and no allocation.
 //!
+//! [`Varta::local`] connects to an observer on this host by the path of its socket, without a key: the kernel vouches
+//! for the process. [`Varta::local_builder`] adds a promise. A beat costs one clock reading and one send.
+//!
 //! * [`session`] and [`salt`]: when a session begins, how frames are stamped and salted. Pure, for simulators and the
 //!   curious.
 //! * [`keyfile`]: agent key files, and the rules for every file that holds a secret.
@@ -27,4 +30,5 @@ pub use client::{Beat, BeatTransport, Varta};
 pub use outcome::{BeatError, BeatFault, BeatOutcome, DropReason};
 pub use sources::{OsSources, Sources};
 pub use transport::sealed::{ConnectError, SealedBuilder, SealedTransport, UnitError};
+pub use transport::uds::{UdsBuilder, UdsConnectError, UdsTransport};
 pub use varta_vlp::Status;

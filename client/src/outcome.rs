@@ -102,6 +102,8 @@ pub enum BeatFault {
     UnitRequired,
     /// Another handle of this process beats for the same agent, audience and unit.
     UnitTaken,
+    /// The process is pid 1 of its namespace, which no base frame carries.
+    PidOne,
 }
 
 /// Why a beat failed. Copied freely; never allocates.
@@ -154,6 +156,7 @@ impl fmt::Display for BeatError {
             BeatFault::UnitTaken => {
                 f.write_str("another handle of this process beats for the same agent, audience and unit")
             }
+            BeatFault::PidOne => f.write_str("pid 1 of a namespace cannot beat without a key and a unit"),
         }
     }
 }

@@ -11,7 +11,8 @@ use crate::{
 static STARTS: Starts = Starts::new();
 
 /// Where time, randomness and the pid come from. There is one for production, [`OsSources`]; a test makes its own and
-/// hands it to [`SealedBuilder::connect_with`](crate::SealedBuilder::connect_with).
+/// hands it to [`SealedBuilder::connect_with`](crate::SealedBuilder::connect_with) or
+/// [`UdsBuilder::connect_with`](crate::UdsBuilder::connect_with).
 ///
 /// No method may block or allocate.
 pub trait Sources: Send {

@@ -4,57 +4,23 @@
 
 use std::{collections::HashSet, io, sync::atomic::Ordering};
 
-use nix::{
-    sys::wait::{WaitStatus, waitpid},
-    unistd::{ForkResult, Pid, fork},
-};
+use nix::sys::wait::{WaitStatus, waitpid};
 use varta_client::{
     BeatError, BeatFault, BeatOutcome, OsSources, Sources, Status, Varta,
     session::{SenderTime, Starts},
 };
 use varta_vlp::{UnitId, key::Name, sealed::Flags};
 
+#[path = "sealed/child.rs"]
+mod child;
 #[path = "sealed/counting.rs"]
 mod counting;
 #[expect(dead_code, reason = "these tests do not ask for silence by the clock")]
 #[path = "sealed/receiver.rs"]
 mod receiver;
 
-use counting::CALLS;
+use child::{assert_held, in_child, in_child_allocating};
 use receiver::{Host, Receiver, key};
-
-/// Runs `body` in a forked child, which ends with status 0 if it holds and if nothing was allocated.
-fn in_child(body: impl FnOnce() -> bool) -> Pid {
-    in_child_allocating(|| {
-        CALLS.set(0);
-        body().then(|| CALLS.get() == 0)
-    })
-}
-
-/// Runs `body` in a forked child, which ends with status 0 if it is `Some(true)`.
-fn in_child_allocating(body: impl FnOnce() -> Option<bool>) -> Pid {
-    // SAFETY: the child runs `body`, which only beats, and ends without running anything of the parent's.
-    match unsafe { fork() }.unwrap() {
-        ForkResult::Parent { child } => child,
-        ForkResult::Child => {
-            let status = match body() {
-                Some(true) => 0,
-                None => 1,
-                Some(false) => 2,
-            };
-            // SAFETY: ends the process; no destructor or handler of the parent's runs in it.
-            unsafe { nix::libc::_exit(status) }
-        }
-    }
-}
-
-fn assert_held(child: Pid) {
-    assert_eq!(
-        waitpid(child, None).unwrap(),
-        WaitStatus::Exited(child, 0),
-        "not 0: an expectation of the child failed, or it allocated"
-    );
-}
 
 fn sent(outcome: BeatOutcome) -> bool {
     outcome == BeatOutcome::Sent

@@ -10,8 +10,8 @@ mod units;
 use std::{io, path::Path, time::Duration};
 
 use varta_vlp::{
-    AgentId, Frame, Generation, Status, UnitId,
-    sealed::{Body, Flags, INIT_PID},
+    AgentId, Generation, Status, UnitId,
+    sealed::{Body, INIT_PID},
 };
 
 pub use builder::SealedBuilder;
@@ -21,6 +21,7 @@ use self::{
     audience::{Audience, Round},
     resolver::{Resolver, Watched},
 };
+use super::course::{Course, matters};
 use crate::{
     announce::Announcement,
     client::{Beat, BeatKind, BeatTransport, Varta, closed},
@@ -34,8 +35,6 @@ use crate::{
 const MAX_AUDIENCES: usize = crate::keyfile::AgentKeyFile::MAX_AUDIENCES;
 /// A beat that ends something, or that promises another only after long, is sent so many times.
 const COPIES: u32 = 3;
-/// A promise above this is long.
-const LONG_PROMISE_MS: u32 = 60_000;
 
 /// Sealed UDP to one observer or several, one datagram and one session for each.
 pub struct SealedTransport<S: Sources = OsSources> {
@@ -47,11 +46,7 @@ pub struct SealedTransport<S: Sources = OsSources> {
     unit: UnitId,
     announcement: Announcement,
     boot: u64,
-    promise_ms: u32,
-    /// When the sender's own plan has the next beat, by boottime.
-    planned_ns: Option<u64>,
-    nonce: u64,
-    last: (Status, u32),
+    course: Course,
     audiences: Vec<Audience>,
     resolver: Option<Resolver>,
     /// The process in which the resolver's thread runs.
@@ -86,8 +81,8 @@ impl<S: Sources> Varta<SealedTransport<S>> {
     /// Announces an absence: nobody is to expect a beat for `absence`, in whole milliseconds, at least one. Observers
     /// hold it to their `max_hold`, 1 h unless they say otherwise. The last beat's status and payload are said again.
     pub fn hold(&mut self, absence: Duration) -> BeatOutcome {
-        let (status, payload) = self.transport.last;
-        self.transport.say(status, payload, BeatKind::Hold(whole_ms(absence).max(1)))
+        let beat = self.transport.course.hold(absence);
+        self.transport.send(beat)
     }
 
     /// Names the unit of a handle that has none: a handle connected without, or one in a forked child. The process, if
@@ -143,11 +138,7 @@ impl<S: Sources> SealedTransport<S> {
             return Err(BeatError::plain(BeatFault::UnitRequired, io::ErrorKind::InvalidInput));
         }
         let body = self.body(beat, pid, now);
-        let copies = match beat.kind {
-            BeatKind::Final | BeatKind::Terminal => COPIES,
-            BeatKind::Life | BeatKind::Hold(_) if body.next_due_ms > LONG_PROMISE_MS => COPIES,
-            BeatKind::Life | BeatKind::Hold(_) => 1,
-        };
+        let copies = if matters(&body) { COPIES } else { 1 };
         let starts = self.sources.starts();
         let mut round = Round {
             sources: &mut self.sources,
@@ -172,9 +163,7 @@ impl<S: Sources> SealedTransport<S> {
             }
         }
         self.clock_regressions += u64::from(round.regressed);
-        self.last = (beat.status, beat.payload);
-        self.planned_ns =
-            (body.next_due_ms > 0).then(|| now.boottime_ns.saturating_add(u64::from(body.next_due_ms) * 1_000_000));
+        self.course.said(&body, now.boottime_ns);
         Ok(outcome)
     }
 
@@ -186,8 +175,7 @@ impl<S: Sources> SealedTransport<S> {
             self.process.enter_child(pid, now.boottime_ns);
             self.unit = UnitId::NONE;
             self.announcement.forget_unit();
-            self.nonce = 1;
-            self.planned_ns = None;
+            self.course.enter_child();
             for audience in &mut self.audiences {
                 audience.enter_child();
             }
@@ -197,36 +185,9 @@ impl<S: Sources> SealedTransport<S> {
     }
 
     fn body(&mut self, beat: Beat, pid: u32, now: SenderTime) -> Body {
-        let nonce = match beat.kind {
-            BeatKind::Terminal => Frame::TERMINAL,
-            BeatKind::Life | BeatKind::Final | BeatKind::Hold(_) => {
-                let nonce = self.nonce;
-                self.nonce = Frame::next_nonce(nonce);
-                nonce
-            }
-        };
-        let (next_due_ms, flags) = match beat.kind {
-            BeatKind::Life => (self.promise_ms, Flags::default()),
-            BeatKind::Hold(absence_ms) => (absence_ms, Flags::HOLD),
-            BeatKind::Final => (0, Flags::FINAL),
-            BeatKind::Terminal => (0, Flags::default()),
-        };
-        let late_us = self.planned_ns.map_or(0, |planned| now.boottime_ns.saturating_sub(planned) / 1_000);
-        Body {
-            frame: Frame {
-                status: beat.status,
-                pid: if pid == 1 { INIT_PID } else { pid },
-                timestamp: now.boottime_ns.saturating_sub(self.process.first_connect_ns()),
-                nonce,
-                payload: beat.payload,
-            },
-            sent_at: 0,
-            next_due_ms,
-            lag_us: u32::try_from(late_us).unwrap_or(u32::MAX),
-            unit: self.unit,
-            flags,
-            boot: self.boot,
-        }
+        let shown = if pid == 1 { INIT_PID } else { pid };
+        let body = self.course.body(beat, shown, now.boottime_ns, self.process.first_connect_ns());
+        Body { unit: self.unit, boot: self.boot, ..body }
     }
 
     /// Watches the names among the addresses, if there are any.
@@ -249,11 +210,6 @@ impl<S: Sources> SealedTransport<S> {
     }
 }
 
-/// Whole milliseconds, rounded up, held to what the protocol can carry (49 days).
-fn whole_ms(duration: Duration) -> u32 {
-    u32::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX)
-}
-
 impl<S: Sources> closed::Closed for SealedTransport<S> {}
 
 impl<S: Sources> BeatTransport for SealedTransport<S> {
@@ -272,7 +228,7 @@ impl<S: Sources> BeatTransport for SealedTransport<S> {
             }
             audience.renew_session(Cause::Reconnect);
         }
-        self.nonce = 1;
+        self.course.count_anew();
         if self.resolver_mark != self.process.mark() {
             self.watch_names()?;
         }

@@ -6,9 +6,14 @@ use std::{
     time::Duration,
 };
 
-use varta_vlp::{Generation, Status, UnitId, key::Name};
+use varta_vlp::{Generation, UnitId, key::Name};
 
-use super::{ConnectError, MAX_AUDIENCES, SealedTransport, audience::Audience, endpoint::Endpoint, whole_ms};
+use super::{
+    super::course::{Course, whole_ms},
+    ConnectError, MAX_AUDIENCES, SealedTransport,
+    audience::Audience,
+    endpoint::Endpoint,
+};
 use crate::{
     announce::{Announcement, RESERVED, check_label},
     boot,
@@ -164,10 +169,7 @@ impl SealedBuilder {
             unit: unit.map_or(UnitId::NONE, Name::unit_id),
             announcement,
             boot: boot::read(),
-            promise_ms: whole_ms(self.every),
-            planned_ns: None,
-            nonce: 1,
-            last: (Status::Ok, 0),
+            course: Course::new(whole_ms(self.every)),
             audiences,
             resolver: None,
             reconnect_after: self.reconnect_after,

@@ -55,11 +55,3 @@ fn a_name_is_watched_and_a_literal_is_not() {
     let named = handle("named", format!("localhost:{}", address.port()));
     assert!(named.transport.resolver.is_some());
 }
-
-#[test]
-fn durations_are_rounded_up() {
-    assert_eq!(whole_ms(Duration::ZERO), 0);
-    assert_eq!(whole_ms(Duration::from_nanos(1)), 1);
-    assert_eq!(whole_ms(Duration::from_millis(7)), 7);
-    assert_eq!(whole_ms(Duration::MAX), u32::MAX);
-}
