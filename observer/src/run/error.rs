@@ -32,6 +32,12 @@ pub enum Misconfiguration {
     /// The roster.
     #[error(transparent)]
     Roster(#[from] RosterError),
+    /// A kind of listener that this build lacks.
+    #[error("{at}: this build hears only sealed beats yet; leave this [[listen]] out")]
+    NotHeard {
+        /// The address or path.
+        at: String,
+    },
     /// The file with the bearer token breaks a rule for secret files.
     #[error(transparent)]
     TokenFile(SecretFileError),

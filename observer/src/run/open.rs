@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{sync::oneshot, task::JoinHandle};
 use varta_client::keyfile::read_secret_file;
-use varta_config::{KernelFilter, Listen, ObserverConfig, Trust};
+use varta_config::{At, KernelFilter, Listen, ObserverConfig, Trust};
 use varta_core::{Audience, Core, Limits};
 
 use super::{Addresses, Failure, Misconfiguration, OnReady, RunError, RunOptions};
@@ -201,10 +201,11 @@ fn new_core(config: &ObserverConfig, audiences: Vec<Audience>) -> Result<Core, R
 fn bind(config: &ObserverConfig, filter: &Filter) -> Result<Vec<Listener>, RunError> {
     let mut listeners = Vec::with_capacity(config.listen.len());
     for listen in &config.listen {
-        let (bound, filtered) = bind_one(listen, filter)?;
+        let address = sealed_address(listen)?;
+        let (bound, filtered) = bind_one(address, listen, filter)?;
         if bound.granted < u64::from(listen.receive_buffer) {
             tracing::warn!(
-                listener = %listen.sealed,
+                listener = %address,
                 asked = listen.receive_buffer,
                 granted = bound.granted,
                 "the kernel granted a smaller receive buffer than asked for, so that bursts may be lost; raise \
@@ -213,19 +214,26 @@ fn bind(config: &ObserverConfig, filter: &Filter) -> Result<Vec<Listener>, RunEr
         }
         let attested = listen.trust == Trust::OperatorAttested;
         let filter = (listen.kernel_filter, filtered);
-        listeners.push(Listener { bound, name: listen.sealed.to_string(), attested, filter });
+        listeners.push(Listener { bound, name: address.to_string(), attested, filter });
     }
     Ok(listeners)
 }
 
-/// A socket, and whether a filter is in force.
-fn bind_one(listen: &Listen, filter: &Filter) -> Result<(BoundUdp, bool), ListenError> {
-    if listen.kernel_filter != KernelFilter::On {
-        return Ok((BoundUdp::bind(listen.sealed, listen.receive_buffer)?, false));
+fn sealed_address(listen: &Listen) -> Result<SocketAddr, Misconfiguration> {
+    match listen.at() {
+        Some(At::Sealed(address)) => Ok(address),
+        other => Err(Misconfiguration::NotHeard { at: other.map_or_else(String::new, |at| at.to_string()) }),
     }
-    let (bound, attached) = BoundUdp::bind_filtered(listen.sealed, listen.receive_buffer, filter)?;
+}
+
+/// A socket, and whether a filter is in force.
+fn bind_one(address: SocketAddr, listen: &Listen, filter: &Filter) -> Result<(BoundUdp, bool), ListenError> {
+    if listen.kernel_filter != KernelFilter::On {
+        return Ok((BoundUdp::bind(address, listen.receive_buffer)?, false));
+    }
+    let (bound, attached) = BoundUdp::bind_filtered(address, listen.receive_buffer, filter)?;
     if let Err(error) = &attached {
-        tell_refused(&listen.sealed.to_string(), error);
+        tell_refused(&address.to_string(), error);
     }
     Ok((bound, attached.is_ok()))
 }
