@@ -114,7 +114,7 @@ fn observe(args: &DevArgs, home: &Path, key_file: &Path) -> anyhow::Result<Runni
     config.observer.name = Some(AUDIENCE.to_owned());
     config.observer.key_file = Some(key_file.to_owned());
     config.observer.state_dir = Some(home.join("observer"));
-    config.listen = vec![Listen { sealed: loopback(args.sealed_port), ..Listen::default() }];
+    config.listen = vec![Listen::sealed(loopback(args.sealed_port))];
     config.http.listen = Some(loopback(args.http_port));
     config.log.level = LogLevel::Info;
     let log = logging::init(&config.log, color())?;

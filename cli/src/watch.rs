@@ -59,7 +59,7 @@ impl WatchArgs {
             }
         };
         if !self.listen.is_empty() {
-            config.listen = self.listen.iter().map(|sealed| Listen { sealed: *sealed, ..Listen::default() }).collect();
+            config.listen = self.listen.iter().map(|address| Listen::sealed(*address)).collect();
         }
         let identity = &mut config.observer;
         for (given, known) in [

@@ -1,11 +1,15 @@
 //! What makes sense: every value in its range, and the values together.
 
 use crate::error::{ConfigError, Problem, Problems};
-use crate::observer::ObserverConfig;
+use crate::observer::{At, Listen, ObserverConfig};
+use crate::schema::{Field, Section};
 use crate::units;
 
 /// More listeners than this are a mistake.
 const MAX_LISTENERS: usize = 16;
+
+/// The longest path that fits a Unix socket address, in bytes.
+const MAX_SOCKET_PATH: usize = 107;
 
 impl ObserverConfig {
     /// Checks a configuration built in code as strictly as a file: every range, and that the values go together.
@@ -38,19 +42,14 @@ impl ObserverConfig {
             let message = format!("found {}; write at most {MAX_LISTENERS} [[listen]] sections", self.listen.len());
             blame("listen", &message);
         }
-        if !self.listen.is_empty() && self.observer.key_file.is_none() {
+        let sealed = self.listen.iter().any(|one| matches!(one.at(), Some(At::Sealed(_))));
+        if sealed && self.observer.key_file.is_none() {
             blame(
                 "observer.key_file",
                 "is missing, and a sealed listener needs it; `varta keys observer add` makes one",
             );
         }
-        for (index, one) in self.listen.iter().enumerate().take(MAX_LISTENERS) {
-            let earlier = self.listen[..index].iter().position(|earlier| earlier.sealed == one.sealed);
-            if let Some(earlier) = earlier.filter(|_| one.sealed.port() != 0) {
-                let message = format!("{} is also the address of listen[{earlier}]; write each once", one.sealed);
-                blame(&format!("listen[{index}].sealed"), &message);
-            }
-        }
+        self.check_listeners(&mut blame);
         let off_loopback = self.http.listen.filter(|address| !address.ip().to_canonical().is_loopback());
         if let (Some(address), None) = (off_loopback, &self.http.token_file) {
             let message = format!("{address} can be reached from other hosts; add token_file, or listen on 127.0.0.1");
@@ -60,6 +59,67 @@ impl ObserverConfig {
             blame("export.beats", "is true, but there is no file to write to; add export.file");
         }
     }
+}
+
+impl ObserverConfig {
+    /// Each listener has one place, which no other has, and only what belongs to its kind.
+    fn check_listeners(&self, blame: &mut dyn FnMut(&str, &str)) {
+        let mut copy = Self { listen: self.listen.clone(), ..Self::one_of_each() };
+        let mut schema = Self::one_of_each();
+        let (sections, defaults) = (copy.sections(), schema.sections());
+        let is_listener = |section: &&Section<'_>| section.name == "listen";
+        let defaults = defaults.iter().find(is_listener).map_or(&[][..], |section| &section.fields);
+        let listeners = self.listen.iter().zip(sections.iter().filter(is_listener));
+        for (index, (one, section)) in listeners.enumerate().take(MAX_LISTENERS) {
+            let path = section.path();
+            let Some(at) = one.at() else {
+                blame(&path, &not_one_place(one));
+                continue;
+            };
+            let key = format!("{path}.{}", at.key());
+            if let Some(earlier) = self.listen[..index].iter().position(|it| it.at().is_some_and(|it| it.collides(at)))
+            {
+                let what = if matches!(at, At::Socket(_)) { "path" } else { "address" };
+                blame(&key, &format!("{at} is also the {what} of listen[{earlier}]; write each once"));
+            }
+            match at {
+                At::Sealed(_) => {}
+                At::Socket(socket) => {
+                    let length = socket.as_os_str().len();
+                    if length > MAX_SOCKET_PATH {
+                        let rule =
+                            format!("the path of a socket has at most {MAX_SOCKET_PATH} bytes, this one {length}");
+                        blame(&key, &format!("{rule}; write a shorter one"));
+                    }
+                }
+                At::Plaintext(_) if one.accept_plaintext => {}
+                At::Plaintext(_) => blame(
+                    &key,
+                    "anybody who can send to it can forge plaintext beats; add accept_plaintext = true if that is \
+                     acceptable, or write sealed",
+                ),
+            }
+            for (field, default) in section.fields.iter().zip(defaults) {
+                if section.is_stray(field) && field.slot.text() != default.slot.text() {
+                    blame(&format!("{path}.{}", field.key), &stray(field, section));
+                }
+            }
+        }
+    }
+}
+
+fn not_one_place(listen: &Listen) -> String {
+    let set = [("sealed", listen.sealed.is_some()), ("socket", listen.socket.is_some())];
+    let set = set.into_iter().chain([("plaintext", listen.plaintext.is_some())]);
+    let found: Vec<_> = set.filter_map(|(key, is_set)| is_set.then_some(key)).collect();
+    let found = if found.is_empty() { "nowhere to listen".to_owned() } else { found.join(" and ") };
+    format!("found {found}; write exactly one of sealed, socket and plaintext in each [[listen]]")
+}
+
+/// The message for a key that belongs to another kind of section.
+pub(crate) fn stray(field: &Field<'_>, section: &Section<'_>) -> String {
+    let kind = section.kind.unwrap_or(section.name);
+    format!("goes with {} only, and this is {kind}; leave it out", field.only.join(" or "))
 }
 
 /// The message for a value that is not what it should be.

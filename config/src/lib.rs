@@ -22,7 +22,7 @@ mod units;
 
 pub use error::{ConfigError, Problem, Problems};
 pub use observer::{
-    Acceptance, Export, Http, Identity, Ingest, KernelFilter, Limits, Listen, Log, LogFormat, LogLevel, Metrics,
+    Acceptance, At, Export, Http, Identity, Ingest, KernelFilter, Limits, Listen, Log, LogFormat, LogLevel, Metrics,
     ObserverConfig, PerAgent, Stall, Trust,
 };
 pub use read::MAX_FILE_BYTES;

@@ -1,7 +1,8 @@
 //! `observer.toml` as plain data. The sample `config/observer.toml` tells an operator the same.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::slot::choice;
@@ -45,26 +46,113 @@ pub struct Identity {
     pub roster_file: Option<PathBuf>,
 }
 
-/// One `[[listen]]`: an address at which beats are received.
+/// One `[[listen]]`: a place at which beats are received. Exactly one of `sealed`, `socket` and `plaintext` is set; what
+/// belongs to the others stands at its default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
     /// UDP address for sealed frames. Port 0 lets the system choose.
-    pub sealed: SocketAddr,
-    /// The origin class of what arrives here.
+    pub sealed: Option<SocketAddr>,
+    /// The origin class of what arrives here. Sealed only.
     pub trust: Trust,
-    /// Receive buffer asked of the kernel, in bytes, 64 KiB to 1 GiB. The kernel may grant less.
+    /// Receive buffer asked of the kernel, in bytes, 64 KiB to 1 GiB. The kernel may grant less. Sealed and plaintext only.
     pub receive_buffer: u32,
-    /// When the kernel refuses what is no datagram for this observer.
+    /// When the kernel refuses what is no datagram for this observer. Sealed only.
     pub kernel_filter: KernelFilter,
+    /// Path of a Unix datagram socket for processes of this host, at most 107 bytes.
+    pub socket: Option<PathBuf>,
+    /// File mode of that socket, 0 to `0o777`: who may write to it may beat.
+    pub mode: u32,
+    /// UDP address for frames without a seal, which anybody can forge. Port 0 lets the system choose.
+    pub plaintext: Option<SocketAddr>,
+    /// Whether the operator accepts that: must be true beside `plaintext`.
+    pub accept_plaintext: bool,
 }
 
 impl Default for Listen {
+    /// What each key is where the file leaves it out; it still lacks a place.
     fn default() -> Self {
         Self {
-            sealed: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 9900),
+            sealed: None,
             trust: Trust::default(),
             receive_buffer: 8 << 20,
             kernel_filter: KernelFilter::default(),
+            socket: None,
+            mode: 0o600,
+            plaintext: None,
+            accept_plaintext: false,
+        }
+    }
+}
+
+impl Listen {
+    /// A listener for sealed frames.
+    #[must_use]
+    pub fn sealed(address: SocketAddr) -> Self {
+        Self { sealed: Some(address), ..Self::default() }
+    }
+
+    /// A listener for the processes of this host, which only the observer's own user may write to.
+    #[must_use]
+    pub fn socket(path: impl Into<PathBuf>) -> Self {
+        Self { socket: Some(path.into()), ..Self::default() }
+    }
+
+    /// A listener for frames without a seal. Calling this accepts that anybody can forge them.
+    #[must_use]
+    pub fn plaintext(address: SocketAddr) -> Self {
+        Self { plaintext: Some(address), accept_plaintext: true, ..Self::default() }
+    }
+
+    /// Where it listens; `None` unless exactly one of the three is set, which [`ObserverConfig::validate`] refuses.
+    #[must_use]
+    pub fn at(&self) -> Option<At<'_>> {
+        match (self.sealed, &self.socket, self.plaintext) {
+            (Some(address), None, None) => Some(At::Sealed(address)),
+            (None, Some(path), None) => Some(At::Socket(path)),
+            (None, None, Some(address)) => Some(At::Plaintext(address)),
+            _ => None,
+        }
+    }
+}
+
+/// Where a [`Listen`] listens. Its text is the address or the path, by which metrics and logs call the listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At<'a> {
+    /// A UDP address, for sealed frames.
+    Sealed(SocketAddr),
+    /// The path of a Unix datagram socket.
+    Socket(&'a Path),
+    /// A UDP address, for frames without a seal.
+    Plaintext(SocketAddr),
+}
+
+impl At<'_> {
+    /// The key that says so.
+    pub(crate) const fn key(self) -> &'static str {
+        match self {
+            Self::Sealed(_) => "sealed",
+            Self::Socket(_) => "socket",
+            Self::Plaintext(_) => "plaintext",
+        }
+    }
+
+    /// Whether both cannot be listened on at once. Port 0 is a free port each time.
+    pub(crate) fn collides(self, other: At<'_>) -> bool {
+        match (self, other) {
+            (At::Socket(one), At::Socket(other)) => one == other,
+            (At::Sealed(one) | At::Plaintext(one), At::Sealed(other) | At::Plaintext(other)) => {
+                one == other && one.port() != 0
+            }
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sealed(address) | Self::Plaintext(address) => address.fmt(f),
+            Self::Socket(path) => path.display().fmt(f),
         }
     }
 }
@@ -140,11 +228,13 @@ pub struct Limits {
     pub agents: u32,
     /// Slots one agent may hold, 1 to 65,535.
     pub slots_per_agent: u32,
+    /// Processes of this host heard at once, 1 to 1,048,576.
+    pub processes: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { agents: 1_000_000, slots_per_agent: 64 }
+        Self { agents: 1_000_000, slots_per_agent: 64, processes: 65_536 }
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::check::{excerpt, found};
+use crate::check::{excerpt, found, stray};
 use crate::error::{ConfigError, Problem, Problems};
 use crate::observer::{Listen, ObserverConfig};
 use crate::schema::Section;
@@ -120,8 +120,11 @@ impl Reader<'_> {
         for section in config.sections() {
             if let Some((span, table)) = tables.get(&section.path()) {
                 self.seen.insert(section.path(), span.clone());
-                self.read_section(section, span, table, &known);
+                self.read_section(section, table, &known);
             }
+        }
+        for section in config.sections() {
+            self.report_strays(&section);
         }
         config
     }
@@ -148,13 +151,7 @@ impl Reader<'_> {
         tables
     }
 
-    fn read_section(
-        &mut self,
-        mut section: Section<'_>,
-        span: &Range<usize>,
-        table: &DeTable<'_>,
-        all: &[Section<'_>],
-    ) {
+    fn read_section(&mut self, mut section: Section<'_>, table: &DeTable<'_>, all: &[Section<'_>]) {
         let path = section.path();
         for (key, value) in table {
             let Some(field) = section.fields.iter_mut().find(|field| field.key == key.get_ref()) else {
@@ -168,10 +165,14 @@ impl Reader<'_> {
             }
             self.seen.insert(named, key.span());
         }
-        for field in section.fields.iter().filter(|field| field.required) {
-            let named = format!("{path}.{}", field.key);
-            if !self.seen.contains_key(&named) {
-                self.report(span, &named, || format!("is missing; write {}", field.slot.wants()));
+    }
+
+    /// A key of another kind of section is a mistake even at its default: it would be taken to be in force.
+    fn report_strays(&mut self, section: &Section<'_>) {
+        for field in section.strays() {
+            let named = format!("{}.{}", section.path(), field.key);
+            if let Some(span) = self.seen.get(&named).cloned() {
+                self.report(&span, &named, || stray(field, section));
             }
         }
     }

@@ -10,6 +10,7 @@ impl ObserverConfig {
         let mut copy = self.clone();
         let sections = copy.sections().into_iter().map(|section| {
             let lines = section.fields.iter().map(|field| match field.slot.text() {
+                _ if section.is_stray(field) => format!("# {} is for {}\n", field.key, field.only.join(" and ")),
                 Some(text) => format!("{} = {text}\n", field.key),
                 None => format!("# {} is not set\n", field.key),
             });

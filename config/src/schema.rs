@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::observer::{
-    Acceptance, Export, Http, Identity, Ingest, Limits, Listen, Log, Metrics, ObserverConfig, Stall,
+    Acceptance, At, Export, Http, Identity, Ingest, Limits, Listen, Log, Metrics, ObserverConfig, Stall,
 };
 use crate::slot::Slot;
 
@@ -20,18 +20,30 @@ pub(crate) struct Field<'a> {
     pub(crate) key: &'static str,
     pub(crate) slot: Slot<'a>,
     pub(crate) takes: Takes,
-    /// Whether the section cannot do without it.
-    pub(crate) required: bool,
+    /// The keys of which one must be the section's kind for this one to mean anything; none for every kind.
+    pub(crate) only: &'static [&'static str],
 }
 
 pub(crate) struct Section<'a> {
     pub(crate) name: &'static str,
     /// Which of several, for `[[name]]`.
     pub(crate) index: Option<usize>,
+    /// Of a section that is one of several kinds, the key that says which.
+    pub(crate) kind: Option<&'static str>,
     pub(crate) fields: Vec<Field<'a>>,
 }
 
-impl Section<'_> {
+impl<'a> Section<'a> {
+    /// Whether this key belongs to another kind of section.
+    pub(crate) fn is_stray(&self, field: &Field<'_>) -> bool {
+        self.kind.is_some_and(|kind| !field.only.is_empty() && !field.only.contains(&kind))
+    }
+
+    /// The keys that belong to another kind of section.
+    pub(crate) fn strays(&self) -> impl Iterator<Item = &Field<'a>> {
+        self.fields.iter().filter(|field| self.is_stray(field))
+    }
+
     /// The section as errors name it: `stall`, `listen[0]`.
     pub(crate) fn path(&self) -> String {
         match self.index {
@@ -53,6 +65,7 @@ impl ObserverConfig {
         sections.extend((self.listen.iter_mut().enumerate()).map(|(index, one)| Section {
             name: "listen",
             index: Some(index),
+            kind: one.at().map(At::key),
             fields: listen(one),
         }));
         sections.extend([
@@ -83,11 +96,11 @@ impl ObserverConfig {
 }
 
 fn section<'a>(name: &'static str, fields: Vec<Field<'a>>) -> Section<'a> {
-    Section { name, index: None, fields }
+    Section { name, index: None, kind: None, fields }
 }
 
 fn field<'a>(key: &'static str, takes: Takes, slot: Slot<'a>) -> Field<'a> {
-    Field { key, slot, takes, required: false }
+    Field { key, slot, takes, only: &[] }
 }
 
 fn identity(it: &mut Identity) -> Vec<Field<'_>> {
@@ -100,11 +113,16 @@ fn identity(it: &mut Identity) -> Vec<Field<'_>> {
 }
 
 fn listen(it: &mut Listen) -> Vec<Field<'_>> {
+    let of = |only, key, slot| Field { only, ..field(key, Restart, slot) };
     vec![
-        Field { required: true, ..field("sealed", Restart, Slot::Address(&mut it.sealed)) },
-        field("trust", Restart, Slot::Choice(&mut it.trust)),
-        field("receive_buffer", Restart, Slot::Bytes(&mut it.receive_buffer, 64 << 10..=1 << 30)),
-        field("kernel_filter", Restart, Slot::Choice(&mut it.kernel_filter)),
+        field("sealed", Restart, Slot::Address(&mut it.sealed)),
+        of(&["sealed"], "trust", Slot::Choice(&mut it.trust)),
+        of(&["sealed", "plaintext"], "receive_buffer", Slot::Bytes(&mut it.receive_buffer, 64 << 10..=1 << 30)),
+        of(&["sealed"], "kernel_filter", Slot::Choice(&mut it.kernel_filter)),
+        field("socket", Restart, Slot::Path(&mut it.socket)),
+        of(&["socket"], "mode", Slot::Mode(&mut it.mode)),
+        field("plaintext", Restart, Slot::Address(&mut it.plaintext)),
+        of(&["plaintext"], "accept_plaintext", Slot::Flag(&mut it.accept_plaintext)),
     ]
 }
 
@@ -135,6 +153,7 @@ fn limits(it: &mut Limits) -> Vec<Field<'_>> {
     vec![
         field("agents", Restart, Slot::Count(&mut it.agents, 1..=10_000_000)),
         field("slots_per_agent", Restart, Slot::Count(&mut it.slots_per_agent, 1..=65_535)),
+        field("processes", Restart, Slot::Count(&mut it.processes, 1..=1_048_576)),
     ]
 }
 

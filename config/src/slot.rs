@@ -47,11 +47,13 @@ pub(crate) use choice;
 pub(crate) enum Slot<'a> {
     Name(&'a mut Option<String>),
     Path(&'a mut Option<PathBuf>),
-    Address(&'a mut SocketAddr),
+    Address(&'a mut Option<SocketAddr>),
     /// An address, or "" for none.
     AddressOrOff(&'a mut Option<SocketAddr>),
     Duration(&'a mut Duration, RangeInclusive<Duration>),
     Count(&'a mut u32, RangeInclusive<u32>),
+    /// The mode of a file.
+    Mode(&'a mut u32),
     Bytes(&'a mut u32, RangeInclusive<u32>),
     Flag(&'a mut bool),
     Choice(&'a mut dyn Choice),
@@ -65,7 +67,7 @@ impl Slot<'_> {
             (Self::Path(slot), DeValue::String(text)) => {
                 put(slot, (!text.is_empty()).then(|| Some(base.join(text.as_ref()))))
             }
-            (Self::Address(slot), DeValue::String(text)) => put(slot, text.parse().ok()),
+            (Self::Address(slot), DeValue::String(text)) => put(slot, text.parse().ok().map(Some)),
             (Self::AddressOrOff(slot), DeValue::String(text)) if text.is_empty() => put(slot, Some(None)),
             (Self::AddressOrOff(slot), DeValue::String(text)) => put(slot, text.parse().ok().map(Some)),
             (Self::Duration(slot, _), DeValue::String(text)) => put(slot, humantime::parse_duration(text).ok()),
@@ -73,6 +75,7 @@ impl Slot<'_> {
             (Self::Count(slot, _) | Self::Bytes(slot, _), DeValue::Integer(number)) => {
                 put(slot, u32::from_str_radix(number.as_str(), number.radix()).ok())
             }
+            (Self::Mode(slot), DeValue::String(text)) => put(slot, units::parse_mode(text)),
             (Self::Flag(slot), DeValue::Boolean(flag)) => put(slot, Some(*flag)),
             (Self::Choice(slot), DeValue::String(word)) => slot.choose(word),
             _ => false,
@@ -86,6 +89,7 @@ impl Slot<'_> {
             Self::Path(path) => path.as_deref().is_none_or(is_path),
             Self::Duration(value, range) => range.contains(value),
             Self::Count(value, range) | Self::Bytes(value, range) => range.contains(value),
+            Self::Mode(mode) => **mode <= units::MAX_MODE,
             Self::Address(_) | Self::AddressOrOff(_) | Self::Flag(_) | Self::Choice(_) => true,
         }
     }
@@ -112,6 +116,10 @@ impl Slot<'_> {
                 let (low, high) = (units::render_bytes(*range.start()), units::render_bytes(*range.end()));
                 format!("a size in quotes, from \"{low}\" to \"{high}\", or that many bytes")
             }
+            Self::Mode(_) => {
+                let [low, high] = [0, units::MAX_MODE].map(units::render_mode);
+                format!("an octal file mode in quotes, from \"{low}\" to \"{high}\"")
+            }
             Self::Flag(_) => "true or false".to_owned(),
             Self::Choice(choice) => {
                 let words: Vec<_> = choice.words().iter().map(|word| format!("\"{word}\"")).collect();
@@ -125,11 +133,12 @@ impl Slot<'_> {
         Some(match self {
             Self::Name(name) => quote(name.as_deref()?),
             Self::Path(path) => quote(&path.as_deref()?.to_string_lossy()),
-            Self::Address(address) => quote(&address.to_string()),
+            Self::Address(address) => quote(&(**address)?.to_string()),
             Self::AddressOrOff(address) => quote(&address.map_or(String::new(), |address| address.to_string())),
             Self::Duration(value, _) => quote(&units::render_duration(**value)),
             Self::Count(value, _) => value.to_string(),
             Self::Bytes(value, _) => quote(&units::render_bytes(**value)),
+            Self::Mode(mode) => quote(&units::render_mode(**mode)),
             Self::Flag(flag) => flag.to_string(),
             Self::Choice(choice) => quote(choice.word()),
         })
@@ -140,10 +149,13 @@ impl Slot<'_> {
         match (self, from) {
             (Self::Name(to), Slot::Name(from)) => (**to).clone_from(from),
             (Self::Path(to), Slot::Path(from)) => (**to).clone_from(from),
-            (Self::Address(to), Slot::Address(from)) => **to = **from,
-            (Self::AddressOrOff(to), Slot::AddressOrOff(from)) => **to = **from,
+            (Self::Address(to), Slot::Address(from)) | (Self::AddressOrOff(to), Slot::AddressOrOff(from)) => {
+                **to = **from;
+            }
             (Self::Duration(to, _), Slot::Duration(from, _)) => **to = **from,
-            (Self::Count(to, _), Slot::Count(from, _)) | (Self::Bytes(to, _), Slot::Bytes(from, _)) => **to = **from,
+            (Self::Count(to, _), Slot::Count(from, _))
+            | (Self::Bytes(to, _), Slot::Bytes(from, _))
+            | (Self::Mode(to), Slot::Mode(from)) => **to = **from,
             (Self::Flag(to), Slot::Flag(from)) => **to = **from,
             (Self::Choice(to), Slot::Choice(from)) => assert!(to.choose(from.word()), "same key, same words"),
             _ => unreachable!("one key has one type"),

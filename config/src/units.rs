@@ -1,4 +1,4 @@
-//! Durations and sizes as the text an operator writes.
+//! Durations, sizes and file modes as the text an operator writes.
 
 use std::time::Duration;
 
@@ -40,6 +40,21 @@ pub(crate) fn parse_bytes(text: &str) -> Option<u32> {
     number.parse::<u32>().ok()?.checked_mul(*size)
 }
 
+/// All that a file mode of ours may permit.
+pub(crate) const MAX_MODE: u32 = 0o777;
+
+/// The mode as four octal digits, such as `0600`.
+pub(crate) fn render_mode(mode: u32) -> String {
+    format!("{mode:04o}")
+}
+
+/// Four octal digits, of which the first is 0.
+pub(crate) fn parse_mode(text: &str) -> Option<u32> {
+    let digits = text.strip_prefix('0')?;
+    let is_octal = digits.len() == 3 && digits.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
+    is_octal.then(|| u32::from_str_radix(digits, 8).ok()).flatten()
+}
+
 /// Whether the text holds a secret in Varta's typed form, which must be neither in this file nor in an error.
 pub(crate) fn holds_secret(text: &str) -> bool {
     text.contains("-SECRET-")
@@ -61,6 +76,16 @@ mod tests {
         fn sizes_come_back(bytes: u32, shift in 0..32_u32) {
             let bytes = bytes >> shift << shift;
             prop_assert_eq!(parse_bytes(&render_bytes(bytes)), Some(bytes));
+        }
+    }
+
+    #[test]
+    fn modes_come_back_and_other_texts_are_refused() {
+        for mode in 0..=MAX_MODE {
+            assert_eq!(parse_mode(&render_mode(mode)), Some(mode));
+        }
+        for text in ["", "0", "600", "0o600", "1777", "0888", "00600", "+600", "0+60", "rw-------"] {
+            assert_eq!(parse_mode(text), None, "{text}");
         }
     }
 

@@ -20,6 +20,14 @@ fn path() -> impl Strategy<Value = Option<PathBuf>> {
 }
 
 fn listen(port: u16) -> impl Strategy<Value = Listen> {
+    let plaintext = (any::<std::net::IpAddr>(), 65_536..=1_u32 << 30)
+        .prop_map(move |(ip, receive_buffer)| Listen { receive_buffer, ..Listen::plaintext((ip, port).into()) });
+    let socket = (0..=0o777_u32, "[^\0]{0,20}")
+        .prop_map(move |(mode, name)| Listen { mode, ..Listen::socket(format!("/{port}{name}")) });
+    prop_oneof![2 => sealed(port), 1 => socket, 1 => plaintext]
+}
+
+fn sealed(port: u16) -> impl Strategy<Value = Listen> {
     (
         any::<std::net::IpAddr>(),
         prop::sample::select(vec![Trust::Verified, Trust::OperatorAttested]),
@@ -27,10 +35,10 @@ fn listen(port: u16) -> impl Strategy<Value = Listen> {
         prop::sample::select(vec![KernelFilter::Off, KernelFilter::Auto, KernelFilter::On]),
     )
         .prop_map(move |(ip, trust, receive_buffer, kernel_filter)| Listen {
-            sealed: (ip, port).into(),
             trust,
             receive_buffer,
             kernel_filter,
+            ..Listen::sealed((ip, port).into())
         })
 }
 
@@ -59,7 +67,7 @@ prop_compose! {
         (state_dir, key_file, roster_file) in (path(), "/[^\0]{1,20}".prop_map(PathBuf::from), path()),
         listen in (1..=16_u16).prop_flat_map(|count| (1..=count).map(listen).collect::<Vec<_>>()),
         (gather, stall, acceptance) in (duration(0, 5), stall(), acceptance()),
-        (agents, slots_per_agent) in (1..=10_000_000_u32, 1..=65_535_u32),
+        (agents, slots_per_agent, processes) in (1..=10_000_000_u32, 1..=65_535_u32, 1..=1_048_576_u32),
         (port, http_on, token_file) in (any::<u16>(), any::<bool>(), path()),
         per_agent in prop::sample::select(vec![PerAgent::All, PerAgent::Unhealthy, PerAgent::None]),
         (file, beats) in (path(), any::<bool>()),
@@ -73,7 +81,7 @@ prop_compose! {
             ingest: Ingest { gather },
             stall,
             acceptance,
-            limits: Limits { agents, slots_per_agent },
+            limits: Limits { agents, slots_per_agent, processes },
             http: Http { listen: http_on.then_some((ip, port).into()), token_file },
             metrics: Metrics { per_agent },
             export: Export { beats: beats && file.is_some(), file },

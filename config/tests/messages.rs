@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use varta_config::{ConfigError, Listen, MAX_FILE_BYTES, ObserverConfig};
+use varta_config::{At, ConfigError, Listen, MAX_FILE_BYTES, ObserverConfig};
 
 /// A file without mistakes, to which a mistake is added.
 const GOOD: &str = "[observer]\nkey_file = \"k\"\n[[listen]]\nsealed = \"0.0.0.0:9900\"\n";
@@ -23,8 +23,9 @@ fn mistakes_in_the_text() {
           obs.toml:7: stall.skew: unknown key here; it belongs in [acceptance]",
         ),
         (
-            "socket = \"/run/v\"",
-            "obs.toml:5: listen[0].socket: unknown key; [[listen]] knows sealed, trust, receive_buffer, kernel_filter",
+            "address = \"/run/v\"",
+            "obs.toml:5: listen[0].address: unknown key; [[listen]] knows sealed, trust, receive_buffer, kernel_filter, socket, \
+          mode, plaintext, accept_plaintext",
         ),
         ("[stal]\nmisses = 1", "obs.toml:5: stal: unknown section; did you mean `stall`?"),
         (
@@ -69,7 +70,24 @@ fn mistakes_in_the_text() {
             "obs.toml:6: http.listen: found \"localhost:80\"; write an IP address and a port in quotes, such as \"127.0.0.1:9910\", or \"\" for none",
         ),
         ("[[stall]]\nmisses = 1", "obs.toml:5: stall: found an array; write the section once, as [stall]"),
+        (
+            "[[listen]]\nsocket = \"/s\"\nmode = 600",
+            "obs.toml:7: listen[1].mode: found 600; write an octal file mode in quotes, from \"0000\" to \"0777\"",
+        ),
+        (
+            "[[listen]]\nplaintext = \"\"",
+            "obs.toml:6: listen[1].plaintext: found \"\"; write an IP address and a port in quotes, such as \"0.0.0.0:9900\" or \
+          \"[::]:9900\"",
+        ),
         // Out of range.
+        (
+            "[[listen]]\nsocket = \"/s\"\nmode = \"1777\"",
+            "obs.toml:7: listen[1].mode: found \"1777\"; write an octal file mode in quotes, from \"0000\" to \"0777\"",
+        ),
+        (
+            "[limits]\nprocesses = 1048577",
+            "obs.toml:6: limits.processes: found 1048577; write a whole number from 1 to 1048576",
+        ),
         ("[stall]\nmisses = 0", "obs.toml:6: stall.misses: found 0; write a whole number from 1 to 1000"),
         (
             "[stall]\nmisses = 4294967297",
@@ -124,6 +142,29 @@ fn mistakes_in_the_text() {
             "obs.toml:6: listen[1].sealed: 0.0.0.0:9900 is also the address of listen[0]; write each once",
         ),
         (
+            "[[listen]]\nplaintext = \"0.0.0.0:9900\"\naccept_plaintext = true",
+            "obs.toml:6: listen[1].plaintext: 0.0.0.0:9900 is also the address of listen[0]; write each once",
+        ),
+        (
+            "[[listen]]\nsocket = \"/s\"\n[[listen]]\nsocket = \"/s\"",
+            "obs.toml:8: listen[2].socket: /s is also the path of listen[1]; write each once",
+        ),
+        (
+            "[[listen]]\nplaintext = \"127.0.0.1:9901\"",
+            "obs.toml:6: listen[1].plaintext: anybody who can send to it can forge plaintext beats; add accept_plaintext = true if \
+          that is acceptable, or write sealed",
+        ),
+        ("mode = \"0600\"", "obs.toml:5: listen[0].mode: goes with socket only, and this is sealed; leave it out"),
+        (
+            "accept_plaintext = false",
+            "obs.toml:5: listen[0].accept_plaintext: goes with plaintext only, and this is sealed; leave it out",
+        ),
+        (
+            "[[listen]]\nsocket = \"/s\"\nreceive_buffer = \"8MiB\"\nkernel_filter = \"auto\"",
+            "obs.toml:7: listen[1].receive_buffer: goes with sealed or plaintext only, and this is socket; leave it out\n\
+          obs.toml:8: listen[1].kernel_filter: goes with sealed only, and this is socket; leave it out",
+        ),
+        (
             "[http]\nlisten = \"10.0.0.1:80\"",
             "obs.toml:6: http.listen: 10.0.0.1:80 can be reached from other hosts; add token_file, or listen on 127.0.0.1",
         ),
@@ -141,14 +182,21 @@ fn mistakes_in_the_text() {
 #[test]
 fn mistakes_in_the_whole() {
     let nowhere = "listen: nowhere to receive beats; add a [[listen]] section with sealed = \"0.0.0.0:9900\"";
-    let address = "write an IP address and a port in quotes, such as \"0.0.0.0:9900\" or \"[::]:9900\"";
+    let one_place = "write exactly one of sealed, socket and plaintext in each [[listen]]";
     let key_missing =
         "observer.key_file: is missing, and a sealed listener needs it; `varta keys observer add` makes one";
     let brackets = "write [[listen]], with two brackets, once for each address";
     let table = [
         (String::new(), format!("obs.toml: {nowhere}")),
         ("\nlisten = []".to_owned(), format!("obs.toml:2: {nowhere}")),
-        ("[[listen]]\ntrust = \"verified\"".to_owned(), format!("obs.toml:1: listen[0].sealed: is missing; {address}")),
+        (
+            "[[listen]]\ntrust = \"verified\"".to_owned(),
+            format!("obs.toml:1: listen[0]: found nowhere to listen; {one_place}"),
+        ),
+        (
+            "[[listen]]\nsealed = \"[::1]:0\"\nplaintext = \"[::1]:0\"\nsocket = \"/s\"".to_owned(),
+            format!("obs.toml:1: listen[0]: found sealed and socket and plaintext; {one_place}"),
+        ),
         ("[[listen]]\nsealed = \"[::1]:0\"".to_owned(), format!("obs.toml: {key_missing}")),
         ("[[listen]]\nsealed = \"[::1]:0\"\n[observer]\n".to_owned(), format!("obs.toml:3: {key_missing}")),
         ("[listen]\nsealed = \"[::1]:0\"".to_owned(), format!("obs.toml:1: listen: found a table; {brackets}")),
@@ -166,6 +214,54 @@ fn mistakes_in_the_whole() {
     ];
     for (text, message) in table {
         assert_eq!(told(&text), message, "{text}");
+    }
+}
+
+#[test]
+fn a_path_of_a_socket_must_fit_its_address() {
+    let text = |name: &str| format!("[[listen]]\nsocket = \"{name}\"\n");
+    let fits = "s".repeat(102);
+    let config = ObserverConfig::parse(&text(&fits), Path::new("/etc/obs.toml")).unwrap();
+    assert_eq!(config.listen[0].at(), Some(At::Socket(Path::new(&format!("/etc/{fits}")))));
+    assert_eq!(config.listen[0].at().unwrap().to_string(), format!("/etc/{fits}"));
+    let error = ObserverConfig::parse(&text(&(fits + "s")), Path::new("/etc/obs.toml")).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "/etc/obs.toml:2: listen[0].socket: the path of a socket has at most 107 bytes, this one 108; write a shorter one"
+    );
+}
+
+#[test]
+fn listeners_built_in_code_are_of_one_kind() {
+    let told = |listen: Listen| {
+        let mut config = ObserverConfig { listen: vec![listen], ..ObserverConfig::default() };
+        config.observer.key_file = Some("k".into());
+        config.validate().map_err(|error| error.to_string())
+    };
+    let address = "127.0.0.1:0".parse().unwrap();
+    for good in [Listen::sealed(address), Listen::socket("/s"), Listen::plaintext(address)] {
+        assert_eq!(told(good), Ok(()));
+    }
+    let table = [
+        (
+            Listen::default(),
+            "listen[0]: found nowhere to listen; write exactly one of sealed, socket and plaintext in each [[listen]]",
+        ),
+        (
+            Listen { mode: 0o660, ..Listen::sealed(address) },
+            "listen[0].mode: goes with socket only, and this is sealed; leave it out",
+        ),
+        (
+            Listen { receive_buffer: 1 << 20, ..Listen::socket("/s") },
+            "listen[0].receive_buffer: goes with sealed or plaintext only, and this is socket; leave it out",
+        ),
+        (
+            Listen { mode: 0o1777, ..Listen::socket("/s") },
+            "listen[0].mode: found \"1777\"; write an octal file mode in quotes, from \"0000\" to \"0777\"",
+        ),
+    ];
+    for (listen, message) in table {
+        assert_eq!(told(listen), Err(message.to_owned()));
     }
 }
 
@@ -192,7 +288,7 @@ fn built_in_code_is_checked_as_strictly() {
     let mut config = ObserverConfig::default();
     config.observer.name = Some("-a".to_owned());
     config.stall.misses = 1001;
-    config.listen = vec![Listen { receive_buffer: 1, ..Listen::default() }];
+    config.listen = vec![Listen { receive_buffer: 1, ..Listen::sealed("0.0.0.0:9900".parse().unwrap()) }];
     config.export.file = Some("a\0b".into());
     config.http.listen = Some("[::]:9910".parse().unwrap());
     let told = config.validate().unwrap_err().to_string();
@@ -207,7 +303,8 @@ fn built_in_code_is_checked_as_strictly() {
             "http.listen: [::]:9910 can be reached from other hosts; add token_file, or listen on 127.0.0.1",
         ]
     );
-    let mut config = ObserverConfig { listen: vec![Listen::default()], ..ObserverConfig::default() };
+    let mut config =
+        ObserverConfig { listen: vec![Listen::sealed("[::]:0".parse().unwrap())], ..ObserverConfig::default() };
     config.observer.key_file = Some("k".into());
     config.validate().unwrap();
     for loopback in ["127.8.9.10:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {

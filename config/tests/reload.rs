@@ -58,3 +58,15 @@ fn listeners_come_and_go_with_a_restart() {
     assert_eq!(fewer.restart, ["listen: 2 sections -> 1 section"]);
     assert_eq!(fewer.config, two);
 }
+
+#[test]
+fn another_kind_of_listener_waits_for_a_restart() {
+    let socket = "[observer]\nkey_file = \"/k\"\n[[listen]]\nsocket = \"/s\"\n";
+    let socket = ObserverConfig::parse(socket, Path::new("obs.toml")).unwrap();
+    let reload = parse("").reload(&socket);
+    assert_eq!(
+        reload.restart,
+        ["listen[0].sealed: \"0.0.0.0:9900\" -> not set", "listen[0].socket: not set -> \"/s\""]
+    );
+    assert_eq!(reload.config, parse(""));
+}

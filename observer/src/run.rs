@@ -1,6 +1,7 @@
 //! Running an observer: opening everything in an order in which each failure is told before anything has changed, then two
 //! threads until the stop.
 
+mod bind;
 mod error;
 mod open;
 mod serve;
@@ -37,6 +38,10 @@ pub struct RunOptions {
 pub struct Addresses {
     /// Sealed UDP, in the order of the configuration.
     pub sealed: Vec<SocketAddr>,
+    /// Plaintext UDP, likewise.
+    pub plaintext: Vec<SocketAddr>,
+    /// Local sockets, likewise.
+    pub sockets: Vec<PathBuf>,
     /// HTTP, where it is served.
     pub http: Option<SocketAddr>,
 }
@@ -101,6 +106,12 @@ impl Running {
     #[must_use]
     pub fn sealed_addrs(&self) -> &[SocketAddr] {
         &self.addresses.sealed
+    }
+
+    /// Where it listens for plaintext, in the order of the configuration.
+    #[must_use]
+    pub fn plaintext_addrs(&self) -> &[SocketAddr] {
+        &self.addresses.plaintext
     }
 
     /// Where it serves HTTP.

@@ -28,7 +28,7 @@ fn fleet() -> Core {
         let slot = SavedSlot {
             window: (40, u128::MAX),
             announce: Some(format!("\x05agent\x0Aweb-{number:06}\x04unit\x03app").into_bytes().into()),
-            ..kept::slot(SlotKey { agent, unit: UnitId(number | 1), pid: 4000 })
+            ..kept::slot(SlotKey { agent: agent.into(), unit: UnitId(number | 1), pid: 4000 })
         };
         core.restore(Saved::Slot(Box::new(slot)), true);
     }

@@ -60,7 +60,7 @@ impl World {
     }
 
     fn why(&self) -> String {
-        self.core.why(self.now, self.core.find(Owner::Local, UnitId::NONE, PID).unwrap())
+        self.core.why(self.now, self.core.find(Owner::Local, UnitId::NONE, PID).expect("a slot"))
     }
 
     fn told(&mut self) -> Vec<SlotChange> {
@@ -107,7 +107,6 @@ fn body(nonce: u64, next_due_ms: u32, flags: Flags) -> [u8; 64] {
     let frame = frame(nonce);
     Body { frame, sent_at: 0, next_due_ms, lag_us: 0, unit: UnitId::NONE, flags, boot: 0 }.encode()
 }
-
 
 fn stalls(told: &[SlotChange]) -> usize {
     let stalled = |what: &&SlotChange| matches!(what, SlotChange::Verdict { to: Verdict::Stalled, .. });
@@ -282,7 +281,9 @@ fn the_same_pid_from_elsewhere_is_another_slot() {
         assert_eq!(accepted(outcome), Ok(()));
     }
     let mut rows = Vec::new();
-    world.core.page(world.now, Cursor::default(), 100, |row| rows.push((row.agent.to_string(), row.pid, row.class.name())));
+    world
+        .core
+        .page(world.now, Cursor::default(), 100, |row| rows.push((row.agent.to_string(), row.pid, row.class.name())));
     assert_eq!(
         rows,
         [

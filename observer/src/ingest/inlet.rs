@@ -1,6 +1,6 @@
 //! A listener as the loop has it, and what is known of its queue.
 
-use std::{io, net::SocketAddr, os::fd::RawFd};
+use std::{io, net::SocketAddr, os::fd::RawFd, path::Path};
 
 use nix::sys::socket::AddressFamily;
 use varta_core::MonoNs;
@@ -40,10 +40,18 @@ impl Bound {
     }
 
     /// Where it really listens, of one on a network.
-    pub(crate) fn local(&self) -> Option<SocketAddr> {
+    pub(crate) const fn address(&self) -> Option<SocketAddr> {
         match self {
             Self::Udp(bound) => Some(bound.local),
             Self::Local(_) => None,
+        }
+    }
+
+    /// The path of a local one.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Udp(_) => None,
+            Self::Local(bound) => Some(bound.path()),
         }
     }
 

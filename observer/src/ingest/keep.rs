@@ -51,10 +51,16 @@ impl Keeper {
     }
 
     /// Gives a core its past back, starts it, and begins to keep what it learns from now on: from here a crash is seen to be
-    /// one. Returns the instant of the start; reading back a long past takes a while.
-    pub(crate) fn begin(&mut self, core: &mut Core, past: Past) -> Now {
+    /// one. Returns the instant of the start; reading back a long past takes a while. `sealed`: whether sealed datagrams will
+    /// come, which without a past may be replays.
+    pub(crate) fn begin(&mut self, core: &mut Core, past: Past, sealed: bool) -> Now {
         let now;
         match past.0 {
+            None if !sealed => {
+                tracing::info!("no state_dir: nothing is kept over a restart");
+                now = Clock::now();
+                core.start(now, Start::First, 0);
+            }
             None => {
                 tracing::warn!(
                     "no state_dir: nothing is kept over a restart, and at each start frames sent within the first {} ms are \

@@ -85,16 +85,6 @@ impl Processes {
         }
     }
 
-    /// The observer's own PID namespace.
-    pub(crate) const fn own_namespace(&self) -> Option<u64> {
-        self.own
-    }
-
-    /// The namespace that a process was found in, if it sent something and has not ended.
-    pub(crate) fn namespace(&self, pid: u32) -> Option<Namespace> {
-        self.known.get(&pid).map(|process| process.namespace)
-    }
-
     /// What tells the sender of a datagram that arrived at `arrived` from others of its pid: its start time, or 0 where it
     /// is gone.
     ///
@@ -179,7 +169,8 @@ impl Processes {
 
 /// How a process ended: known for as long as its parent has not asked.
 fn how_it_ended(pid: u32, process: &Process) -> Exit {
-    let Some(stat) = read_stat(pid).filter(|stat| stat.zombie && stat.started.saturating_add(1) == process.started) else {
+    let Some(stat) = read_stat(pid).filter(|stat| stat.zombie && stat.started.saturating_add(1) == process.started)
+    else {
         return Exit::Unknown;
     };
     // Nobody else is told, and reads a 0.
@@ -259,7 +250,7 @@ mod tests {
         let peer = Peer { pid: child.id(), uid: Uid::effective().as_raw() };
         let started = processes.identify(peer, MonoNs(u64::MAX)).unwrap();
         assert_ne!(started, 0);
-        assert_eq!(processes.namespace(peer.pid), Some(Namespace::Ours));
+        assert_eq!(processes.known[&peer.pid].namespace, Namespace::Ours);
         assert_eq!(processes.identify(peer, MonoNs(0)), Ok(started), "met once");
         drop(child.stdin.take());
         let mut events = mio::Events::with_capacity(4);

@@ -48,11 +48,10 @@ impl LocalError {
     fn advice(&self) -> String {
         let error = &self.error;
         match error.kind() {
-            io::ErrorKind::AddrInUse => {
-                "another observer listens there; stop it, or choose another path".to_owned()
-            }
+            io::ErrorKind::AddrInUse => "another observer listens there; stop it, or choose another path".to_owned(),
             io::ErrorKind::AlreadyExists => {
-                "there is a file that is no socket, and it is left alone; move it away, or choose another path".to_owned()
+                "there is a file that is no socket, and it is left alone; move it away, or choose another path"
+                    .to_owned()
             }
             io::ErrorKind::NotFound => format!("{error}; make the directory, and let this process write to it"),
             io::ErrorKind::PermissionDenied => format!("{error}; this process must be able to write to the directory"),
@@ -93,6 +92,11 @@ impl BoundLocal {
         setsockopt(&socket, PassCred, &true)?;
         setsockopt(&socket, ReceiveTimestampns, &true)?;
         Ok(Self { socket, path: path.to_owned(), file: (found.dev(), found.ino()) })
+    }
+
+    /// How many datagrams the kernel holds for a socket made now, where it says.
+    pub(crate) fn queue() -> Option<u32> {
+        fs::read_to_string("/proc/sys/net/unix/max_dgram_qlen").ok()?.trim().parse().ok()
     }
 
     /// The path.

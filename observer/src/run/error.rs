@@ -5,7 +5,12 @@ use std::{io, net::SocketAddr, path::PathBuf};
 use varta_client::keyfile::{KeyFileError, SecretFileError};
 use varta_config::ConfigError;
 
-use crate::{export::tsv::ExportError, listen::udp::ListenError, roster::RosterError, state::StateError};
+use crate::{
+    export::tsv::ExportError,
+    listen::{udp::ListenError, uds::LocalError},
+    roster::RosterError,
+    state::StateError,
+};
 
 /// Why an observer does not run, or runs no longer. Its text names the file or address and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +57,9 @@ pub enum Failure {
     /// A sealed listener cannot listen.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// A local socket cannot be listened on.
+    #[error(transparent)]
+    Local(#[from] LocalError),
     /// HTTP cannot listen.
     #[error("cannot serve HTTP on {address}: {error}{}", http_advice(error))]
     Http {
@@ -117,6 +125,7 @@ into_run_error! {
     KeyFileError => Configuration,
     RosterError => Configuration,
     ListenError => Failed,
+    LocalError => Failed,
     StateError => Failed,
     ExportError => Failed,
 }

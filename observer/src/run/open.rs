@@ -9,10 +9,10 @@ use std::{
 
 use tokio::{sync::oneshot, task::JoinHandle};
 use varta_client::keyfile::read_secret_file;
-use varta_config::{KernelFilter, Listen, ObserverConfig, Trust};
+use varta_config::ObserverConfig;
 use varta_core::{Audience, Core, Limits};
 
-use super::{Addresses, Failure, Misconfiguration, OnReady, RunError, RunOptions};
+use super::{Addresses, Failure, Misconfiguration, OnReady, RunError, RunOptions, bind::bind};
 use crate::{
     aside::Aside,
     clock::Clock,
@@ -22,13 +22,10 @@ use crate::{
         http::{self, App, Setup},
         tsv,
     },
-    ingest::{Bound, Keeper, Kind, Listener, Parts, Sleep, tell_refused},
+    ingest::{Keeper, Kind, Parts, Sleep},
     journal::{self, Teller},
     keyring::Keyring,
-    listen::{
-        filter::Filter,
-        udp::{BoundUdp, ListenError},
-    },
+    listen::filter::Filter,
     notify::Watchdog,
     reload::{InForce, settings},
     roster::{self, nanos},
@@ -80,8 +77,14 @@ impl Opened {
 
         let gather = nanos(config.ingest.gather);
         let now = Clock::now();
+        let heard = |wanted: fn(Kind) -> bool| {
+            let some = listeners.iter().filter(|listener| wanted(listener.kind));
+            some.filter_map(|listener| listener.bound.address()).collect()
+        };
         let addresses = Addresses {
-            sealed: listeners.iter().filter_map(|listener| listener.bound.local()).collect(),
+            sealed: heard(|kind| matches!(kind, Kind::Sealed { .. })),
+            plaintext: heard(|kind| kind == Kind::Plain),
+            sockets: listeners.iter().filter_map(|listener| Some(listener.bound.path()?.to_owned())).collect(),
             http: http.as_ref().and_then(|http| http.local_addr().ok()),
         };
         let aside = Aside::default();
@@ -101,13 +104,19 @@ impl Opened {
         let (journal, teller) = journal::channel(now, http.is_some().then_some(ring), export, config.export.beats);
         let version = roster.as_ref().map(|roster| roster.version);
         let mut core = new_core(&config, keyring.audiences)?;
-        let started = keeper.begin(&mut core, past);
+        let started = keeper.begin(&mut core, past, !addresses.sealed.is_empty());
         if let Some(version) = version {
             keeper.keep_roster_version(version);
         }
         core.set_roster(started, roster.map(|roster| roster.roster));
         for address in &addresses.sealed {
             tracing::info!("{name} receives beats on {address}");
+        }
+        for address in &addresses.plaintext {
+            tracing::info!("{name} receives plaintext on {address}");
+        }
+        for path in &addresses.sockets {
+            tracing::info!("{name} receives beats of local processes on {}", path.display());
         }
         if let Some(address) = &addresses.http {
             tracing::info!("{name} serves http://{address}");
@@ -194,41 +203,9 @@ fn new_core(config: &ObserverConfig, audiences: Vec<Audience>) -> Result<Core, R
     getrandom::fill(&mut seed).map_err(|error| RunError::system("get randomness")(error.into()))?;
     // Its highest legal value is this type's.
     let slots_per_agent = u16::try_from(config.limits.slots_per_agent).unwrap_or(u16::MAX);
-    let limits = Limits { agents: config.limits.agents, slots_per_agent, ..Limits::default() };
+    let varta_config::Limits { agents, processes, .. } = config.limits;
+    let limits = Limits { agents, slots_per_agent, processes, ..Limits::default() };
     Ok(Core::new(settings(config), limits, audiences, config.listen.len(), u64::from_le_bytes(seed)))
-}
-
-fn bind(config: &ObserverConfig, filter: &Filter) -> Result<Vec<Listener>, RunError> {
-    let mut listeners = Vec::with_capacity(config.listen.len());
-    for listen in &config.listen {
-        let (bound, filtered) = bind_one(listen, filter)?;
-        if bound.granted < u64::from(listen.receive_buffer) {
-            tracing::warn!(
-                listener = %listen.sealed,
-                asked = listen.receive_buffer,
-                granted = bound.granted,
-                "the kernel granted a smaller receive buffer than asked for, so that bursts may be lost; raise \
-                 net.core.rmem_max, or lower receive_buffer"
-            );
-        }
-        let attested = listen.trust == Trust::OperatorAttested;
-        let filter = (listen.kernel_filter, filtered);
-        let (bound, kind) = (Bound::Udp(bound), Kind::Sealed { attested });
-        listeners.push(Listener { bound, name: listen.sealed.to_string(), kind, filter });
-    }
-    Ok(listeners)
-}
-
-/// A socket, and whether a filter is in force.
-fn bind_one(listen: &Listen, filter: &Filter) -> Result<(BoundUdp, bool), ListenError> {
-    if listen.kernel_filter != KernelFilter::On {
-        return Ok((BoundUdp::bind(listen.sealed, listen.receive_buffer)?, false));
-    }
-    let (bound, attached) = BoundUdp::bind_filtered(listen.sealed, listen.receive_buffer, filter)?;
-    if let Err(error) = &attached {
-        tell_refused(&listen.sealed.to_string(), error);
-    }
-    Ok((bound, attached.is_ok()))
 }
 
 fn bind_http(address: SocketAddr) -> Result<TcpListener, RunError> {

@@ -35,12 +35,7 @@ fn key(number: u32) -> SlotKey {
 }
 
 fn agent(number: u32, barrier: u64) -> Saved {
-    Saved::Agent(SavedAgent {
-        agent: agent_id(number),
-        floor: Generation(1),
-        floor_since: 9,
-        barrier: WallNs(barrier),
-    })
+    Saved::Agent(SavedAgent { agent: agent_id(number), floor: Generation(1), floor_since: 9, barrier: WallNs(barrier) })
 }
 
 fn slot(number: u32, beats: u64) -> Saved {

@@ -54,7 +54,7 @@ fn beats(agent: &mut Agent, observer: &Observed, count: u64) {
 fn a_flood_puts_the_filter_on_and_quiet_takes_it_off() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let rig = Rig::new();
-    let configured = rig.config.listen[0].sealed;
+    let configured = rig.config.listen[0].sealed.unwrap();
     assert_eq!(rig.config.listen[0].kernel_filter, KernelFilter::Auto);
     let observer = rig.start();
     let mut agent = Agent::new("web-1", "api", 1);
@@ -94,7 +94,7 @@ fn a_filter_that_is_always_on_follows_the_audience() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut rig = Rig::new();
     rig.config.listen[0].kernel_filter = KernelFilter::On;
-    let configured = rig.config.listen[0].sealed;
+    let configured = rig.config.listen[0].sealed.unwrap();
     let file = rig.path("obs-1.observer.key");
     std::fs::remove_file(&file).unwrap();
     write_key(&file, "another");
@@ -127,7 +127,7 @@ fn without_a_filter_a_flood_is_refused_by_reason() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut rig = Rig::new();
     rig.config.listen[0].kernel_filter = KernelFilter::Off;
-    let configured = rig.config.listen[0].sealed;
+    let configured = rig.config.listen[0].sealed.unwrap();
     let observer = rig.start();
     let agent = Agent::new("web-1", "api", 1);
     let seen = || observer.rejected(configured, "bad_magic") + of(&observer, configured, "varta_kernel_drops_total");

@@ -4,6 +4,7 @@
 
 mod clock;
 mod filtered;
+mod local;
 mod observe;
 mod refusals;
 mod reload;

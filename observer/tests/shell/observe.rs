@@ -29,7 +29,7 @@ fn a_beat_is_seen_counted_and_missed() {
     let slot = observer.wait_slot("web-1", "api", |slot| slot["verdict"] == "stalled");
     assert!(slot["why"].as_str().unwrap().contains("promised the next within 300 ms"), "{slot}");
     assert_eq!(observer.metric("varta_slots{verdict=\"stalled\"}"), 1.0);
-    let listener = rig.config.listen[0].sealed;
+    let listener = rig.config.listen[0].sealed.unwrap();
     assert_eq!(observer.metric(&format!("varta_datagrams_accepted_total{{listener=\"{listener}\"}}")), 1.0);
     agent.next_due_ms = 60_000;
     let beat = agent.frame(Flags::default());
@@ -62,7 +62,7 @@ fn many_datagrams_at_once_are_all_counted() {
         agent.send(observer.sealed(), &frame);
     }
     observer.wait_slot("web-1", "api", |slot| slot["beats"] == COUNT);
-    let listener = rig.config.listen[0].sealed;
+    let listener = rig.config.listen[0].sealed.unwrap();
     let metric = |name: &str| observer.metric(&format!("{name}{{listener=\"{listener}\"}}"));
     assert_eq!(metric("varta_datagrams_received_total"), f64::from(COUNT));
     assert_eq!(metric("varta_datagrams_accepted_total"), f64::from(COUNT));
@@ -73,7 +73,7 @@ fn many_datagrams_at_once_are_all_counted() {
 #[test]
 fn two_listeners_feed_one_core() {
     let mut rig = Rig::new();
-    let v6 = Listen { sealed: "[::1]:0".parse().unwrap(), trust: Trust::OperatorAttested, ..Listen::default() };
+    let v6 = Listen { trust: Trust::OperatorAttested, ..Listen::sealed("[::1]:0".parse().unwrap()) };
     rig.config.listen.push(v6);
     let observer = rig.start();
     let mut agent = Agent::new("web-1", "api", 1);

@@ -18,7 +18,7 @@ fn a_taken_port_is_named_with_the_way_to_its_holder() {
     let mut rig = Rig::new();
     let holder = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = holder.local_addr().unwrap();
-    rig.config.listen[0].sealed = address;
+    rig.config.listen[0].sealed = Some(address);
     let error = rig.refusal();
     let text = error.to_string();
     assert!(!is_configuration(&error));
@@ -27,7 +27,7 @@ fn a_taken_port_is_named_with_the_way_to_its_holder() {
 
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = holder.local_addr().unwrap();
-    rig.config.listen[0].sealed.set_port(0);
+    rig.config.listen[0].sealed = Some("127.0.0.1:0".parse().unwrap());
     rig.config.http.listen = Some(address);
     let text = rig.refusal().to_string();
     assert!(text.contains(&format!("cannot serve HTTP on {address}")) && text.contains("ss -ltnp"), "{text}");
@@ -36,7 +36,7 @@ fn a_taken_port_is_named_with_the_way_to_its_holder() {
 #[test]
 fn an_address_of_no_interface_is_said_to_be_one() {
     let mut rig = Rig::new();
-    rig.config.listen[0].sealed = "192.0.2.77:0".parse().unwrap();
+    rig.config.listen[0].sealed = Some("192.0.2.77:0".parse().unwrap());
     let text = rig.refusal().to_string();
     assert!(text.contains("192.0.2.77:0") && text.contains("no interface of this host has this address"), "{text}");
 }
@@ -110,4 +110,13 @@ fn an_event_file_that_cannot_be_opened_is_named() {
     let place = rig.path("nowhere/events.tsv");
     rig.config.export.file = Some(place.clone());
     assert!(rig.refusal().to_string().contains(&place.display().to_string()));
+}
+
+#[test]
+fn a_listener_that_is_not_built_yet_is_named() {
+    let mut rig = Rig::new();
+    rig.config.listen.push(varta_config::Listen::socket("/run/varta.sock"));
+    let error = rig.refusal();
+    assert!(is_configuration(&error));
+    assert_eq!(error.to_string(), "/run/varta.sock: this build hears only sealed beats yet; leave this [[listen]] out");
 }

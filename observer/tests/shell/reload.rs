@@ -26,7 +26,7 @@ fn hears(observer: &Observed, agent: &mut Agent) {
 }
 
 fn refuses(observer: &Observed, rig: &Rig, agent: &mut Agent, reject: Reject) {
-    let listener = rig.config.listen[0].sealed;
+    let listener = rig.config.listen[0].sealed.unwrap();
     let before = observer.rejected(listener, reject.reason());
     let frame = agent.frame(Flags::default());
     agent.send(observer.sealed(), &frame);

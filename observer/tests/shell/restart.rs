@@ -11,7 +11,7 @@ use crate::{
 };
 
 fn refused(observer: &Observed, rig: &Rig, agent: &Agent, frame: &[u8], reject: Reject) {
-    let listener = rig.config.listen[0].sealed;
+    let listener = rig.config.listen[0].sealed.unwrap();
     agent.send(observer.sealed(), frame);
     wait(reject.reason(), || (observer.rejected(listener, reject.reason()) > 0.0).then_some(()));
 }
@@ -44,7 +44,7 @@ fn a_clean_stop_loses_nothing() {
     for frame in &frames {
         agent.send(observer.sealed(), frame);
     }
-    let listener = rig.config.listen[0].sealed;
+    let listener = rig.config.listen[0].sealed.unwrap();
     wait("all are replays", || (observer.rejected(listener, "replayed") == 3.0).then_some(()));
     let next = agent.frame(Flags::default());
     agent.send(observer.sealed(), &next);

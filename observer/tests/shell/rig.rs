@@ -51,7 +51,7 @@ impl Rig {
         let mut config = ObserverConfig::default();
         config.observer.key_file = Some(key_file);
         config.observer.state_dir = Some(state_dir);
-        config.listen = vec![Listen { sealed: loopback, ..Listen::default() }];
+        config.listen = vec![Listen::sealed(loopback)];
         config.http.listen = Some(loopback);
         config.acceptance.skew = Duration::from_millis(500);
         Self { directory, config }

@@ -90,11 +90,15 @@ fn chosen(input: &mut Input<'_>) -> ObserverConfig {
     };
     let listeners = 1 + u16::from(input.byte() % 3);
     config.listen = (0..listeners)
-        .map(|number| Listen {
-            sealed: (input.array::<4>(), 9900 + number).into(),
-            trust: input.pick(&[Trust::Verified, Trust::OperatorAttested]),
-            receive_buffer: 65_536 + u32::from(input.short()),
-            kernel_filter: [KernelFilter::Off, KernelFilter::Auto, KernelFilter::On][usize::from(number % 3)],
+        .map(|number| match input.byte() % 4 {
+            0 => Listen { mode: u32::from(input.short() & 0o777), ..Listen::socket(format!("/run/{number}")) },
+            1 => Listen::plaintext((input.array::<4>(), 9900 + number).into()),
+            _ => Listen {
+                trust: input.pick(&[Trust::Verified, Trust::OperatorAttested]),
+                receive_buffer: 65_536 + u32::from(input.short()),
+                kernel_filter: [KernelFilter::Off, KernelFilter::Auto, KernelFilter::On][usize::from(number % 3)],
+                ..Listen::sealed((input.array::<4>(), 9900 + number).into())
+            },
         })
         .collect();
     config.observer.key_file = Some("/etc/varta/obs-1.key".into());

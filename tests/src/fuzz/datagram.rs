@@ -11,8 +11,8 @@ mod sender;
 use std::collections::{HashMap, HashSet};
 
 use varta_core::{
-    Core, Datagram, Labels, Limits, MILLI, MonoNs, Now, Origin, Outcome, Owner, Reject, Roster, RosterEntry, SECOND, Saved,
-    Settings, Start, WallNs,
+    Core, Datagram, Labels, Limits, MILLI, MonoNs, Now, Origin, Outcome, Owner, Reject, Roster, RosterEntry, SECOND,
+    Saved, Settings, Start, WallNs,
 };
 use varta_vlp::{AgentId, Generation, UnitId, open};
 

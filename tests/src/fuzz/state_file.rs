@@ -39,7 +39,11 @@ fn near(input: &mut Input<'_>, now: u64) -> u64 {
 fn record_of(input: &mut Input<'_>) -> Saved {
     let agent = AgentId(u64::from(input.byte() % 4));
     let now = at(0);
-    let key = SlotKey { agent: agent.into(), unit: UnitId(u32::from(input.byte() % 4)), pid: 2 + u32::from(input.byte() % 4) };
+    let key = SlotKey {
+        agent: agent.into(),
+        unit: UnitId(u32::from(input.byte() % 4)),
+        pid: 2 + u32::from(input.byte() % 4),
+    };
     match input.byte() % 8 {
         0 => return Saved::Removed(key),
         1 | 2 => {
