@@ -72,7 +72,7 @@ fn note(world: &mut World, which: std::ops::RangeInclusive<u32>) {
     let agent = Name::new("web-1").unwrap().agent_id();
     for generation in which {
         let what = AgentChange::Generation(Generation(generation));
-        world.told(&Change::Agent { agent, at: world.now.mono, what });
+        world.told(&Change::Agent { agent: agent.into(), at: world.now.mono, what });
     }
 }
 

@@ -31,7 +31,7 @@ fn records(slots: u32) -> impl Iterator<Item = Saved> {
     (0..slots).flat_map(|number| {
         let agent = AgentId(u64::from(number));
         let record = SavedAgent { agent, floor: Generation(2), floor_since: 9, barrier: WallNs(3) };
-        let key = SlotKey { agent, unit: UnitId(7), pid: number };
+        let key = SlotKey { agent: agent.into(), unit: UnitId(7), pid: number };
         let slot = SavedSlot { generation: Generation(2), ..kept::slot(key) };
         [Saved::Agent(record), Saved::Slot(Box::new(slot))]
     })

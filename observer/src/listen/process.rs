@@ -51,6 +51,8 @@ pub(crate) struct Processes {
     tick: u64,
     /// Pids that the poller told the end of.
     ended: Vec<u32>,
+    /// Pids of processes that had ended when their datagrams were read.
+    gone: Vec<u32>,
 }
 
 /// The fields of `/proc/PID/stat` that are read here.
@@ -73,6 +75,7 @@ impl Processes {
             own: namespace_inode("self"),
             tick: SECOND / ticks.filter(|ticks| *ticks > 0).unwrap_or(100),
             ended: Vec::new(),
+            gone: Vec::new(),
         }
     }
 
@@ -112,6 +115,7 @@ impl Processes {
         let pidfd = Pid::from_raw(peer.pid.cast_signed()).and_then(|pid| pidfd_open(pid, PidfdFlags::NONBLOCK).ok());
         let Some(stat) = read_stat(peer.pid) else {
             self.known.remove(&peer.pid);
+            self.gone.push(peer.pid);
             return;
         };
         // Somebody else's by now: the sender was there before its datagram was.
@@ -156,14 +160,21 @@ impl Processes {
         self.ended.push(pid);
     }
 
-    /// The next process that has ended: its pid, what told it from others, and how it ended as far as is known.
+    /// The next process that has ended: its pid, what told it from others if it was met in time, and how it ended as far as
+    /// is known.
     pub(crate) fn poll_end(&mut self) -> Option<(u32, u64, Exit)> {
-        loop {
-            let pid = self.ended.pop()?;
+        while let Some(pid) = self.ended.pop() {
             if let Some(process) = self.known.remove(&pid) {
                 return Some((pid, process.started, how_it_ended(pid, &process)));
             }
         }
+        while let Some(pid) = self.gone.pop() {
+            // Not where another process of that pid was heard meanwhile.
+            if !self.known.contains_key(&pid) {
+                return Some((pid, 0, Exit::Unknown));
+            }
+        }
+        None
     }
 }
 
@@ -262,6 +273,8 @@ mod tests {
         assert_eq!(processes.poll_end(), None, "told once");
         assert_eq!(child.wait().unwrap().code(), Some(3));
         assert_eq!(processes.identify(peer, MonoNs(u64::MAX)), Ok(0), "gone");
+        assert_eq!(processes.poll_end(), Some((peer.pid, 0, Exit::Unknown)));
+        assert_eq!(processes.poll_end(), None);
         assert!(!processes.resume(peer.pid, started));
     }
 

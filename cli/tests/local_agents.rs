@@ -1,0 +1,153 @@
+//! Processes of this host before an observer: heard by their pids, and told the moment they end.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use serde_json::Value;
+use varta_config::{Listen, ObserverConfig};
+use varta_watch::{Observer, RunOptions, Running};
+
+/// Far longer than anything here takes.
+const TURNS: u32 = 10_000;
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// An observer of local processes, in this one.
+struct Host {
+    observer: Running,
+    path: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Host {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("varta.sock");
+        let mut config = ObserverConfig { listen: vec![Listen::socket(&path)], ..ObserverConfig::default() };
+        config.observer.name = Some("host".to_owned());
+        config.http.listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+        // Whatever is told here is told for an end, not for a silence.
+        config.stall.threshold = Duration::from_secs(3600);
+        let observer = Observer::start(config, RunOptions::default()).unwrap();
+        Self { observer, path, _folder: folder }
+    }
+
+    fn varta(&self, verb: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_varta"));
+        command.arg(verb).arg("--socket").arg(&self.path).args(arguments).stderr(Stdio::null());
+        command
+    }
+
+    fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.observer.http_addr().unwrap()).unwrap();
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: host\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+
+    fn slot(&self, pid: u32) -> Option<Value> {
+        serde_json::from_str(&self.get(&format!("/api/v1/slots/local/pid:{pid}"))).ok()
+    }
+
+    /// The slot of a process, once it has that verdict.
+    fn wait_for(&self, pid: u32, verdict: &str) -> Value {
+        wait(verdict, || self.slot(pid).filter(|slot| slot["verdict"] == verdict))
+    }
+
+    /// The sum of all series of that family whose labels contain `label`.
+    fn metric(&self, family: &str, label: &str) -> f64 {
+        let text = self.get("/metrics");
+        let series = text.lines().filter(|line| line.starts_with(&format!("{family}{{")) && line.contains(label));
+        series.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    }
+
+    fn stalls(&self) -> f64 {
+        self.metric("varta_stalls_total", "agent=\"local\"")
+    }
+}
+
+fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..TURNS {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        std::thread::park_timeout(PAUSE);
+    }
+    panic!("waited in vain: {what}");
+}
+
+fn end(mut child: Child) {
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_thousand_processes_that_beat_at_one_instant_are_all_heard() {
+    const COUNT: usize = 1_000;
+    let host = Host::new();
+    let (go, start) = std::io::pipe().unwrap();
+    let agents: Vec<_> = (0..COUNT)
+        .map(|_| {
+            let mut agent = Command::new("sh");
+            agent.args(["-c", "read go; exec \"$0\" beat --socket \"$1\""]).arg(env!("CARGO_BIN_EXE_varta"));
+            agent.arg(&host.path).stdin(go.try_clone().unwrap()).stderr(Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    drop(start);
+    let sent = agents.into_iter().map(|mut agent| agent.wait().unwrap()).filter(|status| status.success()).count();
+    // The others found the kernel's queue full, and said so.
+    assert_ne!(sent, 0);
+    wait("every beat that the kernel took is heard", || {
+        let listener = host.path.display().to_string();
+        (host.metric("varta_datagrams_accepted_total", &listener) as usize == sent).then_some(())
+    });
+    wait("every end is told", || (host.metric("varta_slots", "stalled") as usize == sent).then_some(()));
+}
+
+#[test]
+fn a_killed_process_is_told_at_once_with_its_signal() {
+    let host = Host::new();
+    let mut agent = host.varta("beat", &["--every", "30m"]).spawn().unwrap();
+    host.wait_for(agent.id(), "up");
+    agent.kill().unwrap();
+    // Not asked for its end yet, so that the kernel still knows it.
+    let slot = host.wait_for(agent.id(), "stalled");
+    assert!(slot["why"].as_str().unwrap().contains("signal 9"), "{slot}");
+    assert_eq!(host.stalls(), 1.0);
+    agent.wait().unwrap();
+}
+
+#[test]
+fn a_process_that_ends_by_itself_without_a_word_is_told_with_its_status() {
+    let host = Host::new();
+    let agent = host.varta("beat", &[]).spawn().unwrap();
+    let slot = host.wait_for(agent.id(), "stalled");
+    assert!(slot["why"].as_str().unwrap().contains("exit 0"), "{slot}");
+    end(agent);
+}
+
+#[test]
+fn a_process_that_says_goodbye_or_that_it_ends_is_not_told_twice() {
+    let host = Host::new();
+    let mut agent = host.varta("beat", &["--every", "30m", "--count", "1", "--final"]).spawn().unwrap();
+    let pid = agent.id();
+    assert!(agent.wait().unwrap().success());
+    host.wait_for(pid, "departed");
+    let mut exec = host.varta("exec", &["--", "sh", "-c", "exit 3"]).spawn().unwrap();
+    let pid = exec.id();
+    assert_eq!(exec.wait().unwrap().code(), Some(3));
+    let slot = host.wait_for(pid, "critical");
+    assert!(slot["why"].as_str().unwrap().starts_with("ended: exit 3"), "{slot}");
+    // A process after them, whose end is told, shows that theirs were looked at.
+    let witness = host.varta("beat", &[]).spawn().unwrap();
+    host.wait_for(witness.id(), "stalled");
+    end(witness);
+    assert_eq!(host.stalls(), 1.0, "the witness only");
+}
