@@ -50,6 +50,10 @@ fn complain(error: &anyhow::Error) {
 }
 
 fn main() -> ExitCode {
+    if watch::is_compatible_name(std::env::args_os().next().as_ref()) {
+        let args = watch::parse_compatible(std::env::args_os()).unwrap_or_else(|error| error.exit());
+        return watch::run(&args).unwrap_or_else(fail);
+    }
     let result = match Args::parse().verb {
         Verb::Dev(args) => dev::run(&args),
         Verb::Watch(args) => watch::run(&args),
@@ -61,8 +65,10 @@ fn main() -> ExitCode {
         Verb::Bench(args) => bench::run(&args),
         Verb::Frame(args) => frame::run(args),
     };
-    result.unwrap_or_else(|error| {
-        complain(&error);
-        ExitCode::FAILURE
-    })
+    result.unwrap_or_else(fail)
+}
+
+fn fail(error: anyhow::Error) -> ExitCode {
+    complain(&error);
+    ExitCode::FAILURE
 }

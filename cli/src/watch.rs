@@ -1,9 +1,13 @@
 //! `varta watch`: the observer.
 
-use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+mod recovery;
+#[cfg(test)]
+mod tests;
+
+use std::{ffi::OsString, io::IsTerminal as _, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, FromArgMatches as _};
 use varta_config::{Listen, ObserverConfig};
 use varta_watch::{
     logging,
@@ -12,9 +16,12 @@ use varta_watch::{
 
 /// Observe: verify beats, tell silences, serve metrics. With --config, or with flags alone.
 ///
+/// Flags alone keep no state, serve no HTTP unless told where, and export every beat. By the name varta-watch it takes the
+/// flags of the published program of that name, of which --socket and --threshold-ms are required.
+///
 /// SIGHUP takes changed files; SIGTERM and SIGINT stop cleanly. Exits 0 if stopped on request, 1 if it failed while
 /// running, 2 for a wrong command line or configuration.
-#[derive(Args)]
+#[derive(Args, Debug)]
 pub(crate) struct WatchArgs {
     /// The configuration file; the flags below, where given, win over it until it is reloaded.
     #[arg(long, value_name = "FILE")]
@@ -22,6 +29,15 @@ pub(crate) struct WatchArgs {
     /// Hear sealed beats on this UDP address.
     #[arg(long, value_name = "ADDR")]
     listen: Vec<SocketAddr>,
+    /// Hear the processes of this host on a Unix datagram socket at this path.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// The file mode of that socket: who may write to it may beat.
+    #[arg(long, value_name = "OCTAL", default_value = "0600", value_parser = parse_mode)]
+    socket_mode: u32,
+    /// Accepted for the sake of older units, without effect: no reading waits.
+    #[arg(long, value_name = "MS", default_value_t = 100)]
+    read_timeout_ms: u64,
     /// The observer's key file.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -35,7 +51,7 @@ pub(crate) struct WatchArgs {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// Serve metrics, health and the API on this TCP address.
-    #[arg(long, value_name = "ADDR", alias = "prom-addr")]
+    #[arg(long, value_name = "ADDR", visible_alias = "prom-addr")]
     http: Option<SocketAddr>,
     /// Silence, in milliseconds, that is a stall for senders that promise nothing.
     #[arg(long, value_name = "MS")]
@@ -46,10 +62,35 @@ pub(crate) struct WatchArgs {
     /// Stop cleanly after this many seconds.
     #[arg(long, value_name = "S")]
     shutdown_after_secs: Option<u64>,
+    #[command(flatten)]
+    recovery: recovery::RecoveryArgs,
+}
+
+/// Up to 0777, in the forms 600, 0600 and 0o600.
+fn parse_mode(text: &str) -> Result<u32, &'static str> {
+    let digits = text.strip_prefix("0o").or_else(|| text.strip_prefix("0O")).unwrap_or(text);
+    let is_octal = digits.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
+    let mode = is_octal.then(|| u32::from_str_radix(digits, 8).ok()).flatten();
+    mode.filter(|mode| *mode <= 0o777).ok_or("write the mode in octal digits, 0 to 0777")
+}
+
+/// Whether the program was called by the name of the published observer, with or without a folder before it.
+pub(crate) fn is_compatible_name(program: Option<&OsString>) -> bool {
+    program.is_some_and(|program| std::path::Path::new(program).file_name().is_some_and(|name| name == "varta-watch"))
+}
+
+/// The flags of a program of that name. A file that says where to listen serves as well.
+pub(crate) fn parse_compatible(words: impl Iterator<Item = OsString>) -> Result<WatchArgs, clap::Error> {
+    let mut command = WatchArgs::augment_args(clap::Command::new("varta-watch").version(env!("CARGO_PKG_VERSION")));
+    for required in ["socket", "threshold_ms"] {
+        command = command.mut_arg(required, |flag| flag.required_unless_present("config"));
+    }
+    WatchArgs::from_arg_matches(&command.try_get_matches_from(words)?)
 }
 
 impl WatchArgs {
-    fn configuration(&self) -> anyhow::Result<ObserverConfig> {
+    /// `path` is where programs are looked for.
+    fn configuration(&self, path: Option<&str>) -> anyhow::Result<ObserverConfig> {
         let mut config = match &self.config {
             Some(file) => ObserverConfig::load(file)?,
             None => {
@@ -58,8 +99,11 @@ impl WatchArgs {
                 config
             }
         };
-        if !self.listen.is_empty() {
-            config.listen = self.listen.iter().map(|address| Listen::sealed(*address)).collect();
+        let sealed = self.listen.iter().map(|address| Listen::sealed(*address));
+        let socket = self.socket.iter().map(|path| Listen { mode: self.socket_mode, ..Listen::socket(path) });
+        let listeners: Vec<_> = sealed.chain(socket).collect();
+        if !listeners.is_empty() {
+            config.listen = listeners;
         }
         let identity = &mut config.observer;
         for (given, known) in [
@@ -81,6 +125,12 @@ impl WatchArgs {
         if let Some(ms) = self.threshold_ms {
             config.stall.threshold = Duration::from_millis(ms);
         }
+        if let Some(rule) = self.recovery.rule(path)? {
+            config.recovery = vec![rule];
+        }
+        if self.config.is_none() {
+            config.export.beats = config.export.file.is_some();
+        }
         config.validate().context("flags and file together")?;
         Ok(config)
     }
@@ -97,7 +147,7 @@ pub(crate) fn color() -> bool {
 }
 
 pub(crate) fn run(args: &WatchArgs) -> anyhow::Result<ExitCode> {
-    let config = match args.configuration() {
+    let config = match args.configuration(environment("PATH").as_deref()) {
         Ok(config) => config,
         Err(error) => {
             crate::complain(&error);

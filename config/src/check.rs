@@ -5,6 +5,8 @@ use crate::observer::{At, Listen, ObserverConfig};
 use crate::schema::{Field, Section};
 use crate::units;
 
+mod recovery;
+
 /// More listeners than this are a mistake.
 const MAX_LISTENERS: usize = 16;
 
@@ -50,6 +52,7 @@ impl ObserverConfig {
             );
         }
         self.check_listeners(&mut blame);
+        self.check_recovery(&mut blame);
         let off_loopback = self.http.listen.filter(|address| !address.ip().to_canonical().is_loopback());
         if let (Some(address), None) = (off_loopback, &self.http.token_file) {
             let message = format!("{address} can be reached from other hosts; add token_file, or listen on 127.0.0.1");

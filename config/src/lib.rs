@@ -13,6 +13,7 @@ mod check;
 mod error;
 mod observer;
 mod read;
+mod recovery;
 mod reload;
 mod render;
 mod schema;
@@ -26,4 +27,5 @@ pub use observer::{
     ObserverConfig, PerAgent, Stall, Trust,
 };
 pub use read::MAX_FILE_BYTES;
+pub use recovery::{Audit, Match, Recovery, RecoveryBrake};
 pub use reload::Reload;

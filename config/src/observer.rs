@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::recovery::{Audit, Recovery, RecoveryBrake};
 use crate::slot::choice;
 
 /// All that an observer can be told. The fields are the file's sections; [`Default`] is an empty file, which still lacks
@@ -21,6 +22,12 @@ pub struct ObserverConfig {
     pub stall: Stall,
     /// `[acceptance]`: how far clocks may differ and how long old keys live.
     pub acceptance: Acceptance,
+    /// `[[recovery]]`: what is run when a slot stalls, at most 64 rules.
+    pub recovery: Vec<Recovery>,
+    /// `[recovery_brake]`: what holds all rules back at once.
+    pub recovery_brake: RecoveryBrake,
+    /// `[audit]`: the record of what was run, and of what was refused.
+    pub audit: Audit,
     /// `[limits]`: how much state is kept.
     pub limits: Limits,
     /// `[http]`: metrics, health and the slot API.

@@ -11,8 +11,9 @@ use toml::de::{DeTable, DeValue};
 
 use crate::check::{excerpt, found, stray};
 use crate::error::{ConfigError, Problem, Problems};
-use crate::observer::{Listen, ObserverConfig};
+use crate::observer::ObserverConfig;
 use crate::schema::Section;
+use crate::slot::Slot;
 use crate::suggest::{unknown_key, unknown_section};
 
 /// A longer file is refused unread.
@@ -110,17 +111,19 @@ impl Reader<'_> {
                     other => self.report_value(value.span(), known, other, &format!("the section once, as [{known}]")),
                 },
                 Some(Section { name: known, .. }) => {
-                    let listeners = self.tables_of(known, value);
-                    config.listen = vec![Listen::default(); listeners.len()];
-                    let numbered = listeners.into_iter().enumerate();
+                    let several = self.tables_of(known, value);
+                    config.set_count(known, several.len());
+                    let numbered = several.into_iter().enumerate();
                     tables.extend(numbered.map(|(index, table)| (format!("{known}[{index}]"), table)));
                 }
             }
         }
-        for section in config.sections() {
-            if let Some((span, table)) = tables.get(&section.path()) {
-                self.seen.insert(section.path(), span.clone());
-                self.read_section(section, table, &known);
+        for mut section in config.sections() {
+            let path = section.path();
+            if let Some((span, table)) = tables.get(&path) {
+                self.seen.insert(path.clone(), span.clone());
+                self.read_section(&path, &mut section, table, &known);
+                self.report_missing(&path, &section, span);
             }
         }
         for section in config.sections() {
@@ -136,7 +139,7 @@ impl Reader<'_> {
         value: &'t Spanned<DeValue<'i>>,
     ) -> Vec<(Range<usize>, &'t DeTable<'i>)> {
         self.seen.insert(name.to_owned(), value.span());
-        let wants = format!("[[{name}]], with two brackets, once for each address");
+        let wants = format!("[[{name}]], with two brackets, once for each one");
         let DeValue::Array(array) = value.get_ref() else {
             self.report_value(value.span(), name, value.get_ref(), &wants);
             return Vec::new();
@@ -151,19 +154,35 @@ impl Reader<'_> {
         tables
     }
 
-    fn read_section(&mut self, mut section: Section<'_>, table: &DeTable<'_>, all: &[Section<'_>]) {
-        let path = section.path();
+    fn read_section(&mut self, path: &str, section: &mut Section<'_>, table: &DeTable<'_>, all: &[Section<'_>]) {
         for (key, value) in table {
             let Some(field) = section.fields.iter_mut().find(|field| field.key == key.get_ref()) else {
                 let named = format!("{path}.{}", excerpt(key.get_ref()));
-                self.report(&key.span(), &named, || unknown_key(key.get_ref(), &section, all));
+                self.report(&key.span(), &named, || unknown_key(key.get_ref(), section, all));
                 continue;
             };
             let named = format!("{path}.{}", field.key);
+            if let (Slot::Table(fields), DeValue::Table(inner)) = (&mut field.slot, value.get_ref()) {
+                self.seen.insert(named.clone(), key.span());
+                let fields = std::mem::take(fields);
+                let mut within = Section { name: field.key, index: None, kind: None, fields };
+                self.read_section(&named, &mut within, inner, &[]);
+                field.slot = Slot::Table(within.fields);
+                continue;
+            }
             if !(field.slot.set(value.get_ref(), self.base) && field.slot.is_in_range()) {
                 self.report_value(value.span(), &named, value.get_ref(), &field.slot.wants());
             }
             self.seen.insert(named, key.span());
+        }
+    }
+
+    fn report_missing(&mut self, path: &str, section: &Section<'_>, span: &Range<usize>) {
+        for field in section.fields.iter().filter(|field| field.required) {
+            let named = format!("{path}.{}", field.key);
+            if !self.seen.contains_key(&named) {
+                self.report(span, &named, || format!("is missing; write {}", field.slot.wants()));
+            }
         }
     }
 

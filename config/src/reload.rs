@@ -20,14 +20,17 @@ impl ObserverConfig {
     pub fn reload(&self, new: &Self) -> Reload {
         let (mut config, mut wanted) = (self.clone(), new.clone());
         let (mut live, mut restart) = (Vec::new(), Vec::new());
-        if config.listen.len() != wanted.listen.len() {
-            let sections = |count| {
-                if count == 1 { "1 section".to_owned() } else { format!("{count} sections") }
-            };
-            restart.push(format!("listen: {} -> {}", sections(config.listen.len()), sections(wanted.listen.len())));
+        for name in Self::SEVERAL {
+            let (before, after) = (config.count(name), wanted.count(name));
+            if before != after {
+                let sections = |count| {
+                    if count == 1 { "1 section".to_owned() } else { format!("{count} sections") }
+                };
+                restart.push(format!("{name}: {} -> {}", sections(before), sections(after)));
+            }
         }
         for to in &mut wanted.sections() {
-            // A listener that is only in the new configuration has nothing to be compared with.
+            // A section that is only in the new configuration has nothing to be compared with.
             let mut sections = config.sections();
             let Some(from) = sections.iter_mut().find(|from| from.path() == to.path()) else {
                 continue;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::observer::{
     Acceptance, At, Export, Http, Identity, Ingest, Limits, Listen, Log, Metrics, ObserverConfig, Stall,
 };
+use crate::recovery::{Audit, Match, Recovery, RecoveryBrake};
 use crate::slot::Slot;
 
 /// What a reload does with a changed key.
@@ -20,6 +21,8 @@ pub(crate) struct Field<'a> {
     pub(crate) key: &'static str,
     pub(crate) slot: Slot<'a>,
     pub(crate) takes: Takes,
+    /// Whether the section cannot do without it.
+    pub(crate) required: bool,
     /// The keys of which one must be the section's kind for this one to mean anything; none for every kind.
     pub(crate) only: &'static [&'static str],
 }
@@ -72,6 +75,16 @@ impl ObserverConfig {
             section("ingest", ingest(&mut self.ingest)),
             section("stall", stall(&mut self.stall)),
             section("acceptance", acceptance(&mut self.acceptance)),
+        ]);
+        sections.extend((self.recovery.iter_mut().enumerate()).map(|(index, one)| Section {
+            name: "recovery",
+            index: Some(index),
+            kind: None,
+            fields: recovery(one),
+        }));
+        sections.extend([
+            section("recovery_brake", recovery_brake(&mut self.recovery_brake)),
+            section("audit", audit(&mut self.audit)),
             section("limits", limits(&mut self.limits)),
             section("http", http(&mut self.http)),
             section("metrics", metrics(&mut self.metrics)),
@@ -83,10 +96,32 @@ impl ObserverConfig {
 
     /// A configuration with one of every section, to read the schema from.
     pub(crate) fn one_of_each() -> Self {
-        Self { listen: vec![Listen::default()], ..Self::default() }
+        let mut config = Self::default();
+        for name in Self::SEVERAL {
+            config.set_count(name, 1);
+        }
+        config
     }
 
-    /// The name of every key there is, such as `stall.threshold`; the keys of each `[[listen]]` as `listen.sealed`.
+    /// The sections that may stand several times.
+    pub(crate) const SEVERAL: [&'static str; 2] = ["listen", "recovery"];
+
+    /// How often one of [`Self::SEVERAL`] stands.
+    pub(crate) fn count(&self, name: &str) -> usize {
+        if name == "listen" { self.listen.len() } else { self.recovery.len() }
+    }
+
+    /// Makes one of [`Self::SEVERAL`] stand as often as the file has it, all at their defaults.
+    pub(crate) fn set_count(&mut self, name: &str, count: usize) {
+        if name == "listen" {
+            self.listen = vec![Listen::default(); count];
+        } else {
+            self.recovery = vec![Recovery::default(); count];
+        }
+    }
+
+    /// The name of every key there is, such as `stall.threshold`; the keys of each `[[listen]]` as `listen.sealed`, of each
+    /// `[[recovery]]` as `recovery.exec`.
     #[must_use]
     pub fn keys() -> Vec<String> {
         (Self::one_of_each().sections().iter())
@@ -100,7 +135,7 @@ fn section<'a>(name: &'static str, fields: Vec<Field<'a>>) -> Section<'a> {
 }
 
 fn field<'a>(key: &'static str, takes: Takes, slot: Slot<'a>) -> Field<'a> {
-    Field { key, slot, takes, only: &[] }
+    Field { key, slot, takes, required: false, only: &[] }
 }
 
 fn identity(it: &mut Identity) -> Vec<Field<'_>> {
@@ -146,6 +181,48 @@ fn acceptance(it: &mut Acceptance) -> Vec<Field<'_>> {
         field("skew", Restart, Slot::Duration(&mut it.skew, from_millis(10, MINUTE))),
         field("generation_overlap", Live, Slot::Duration(&mut it.generation_overlap, from_millis(0, 365 * DAY))),
         field("return_within", Live, Slot::Duration(&mut it.return_within, from_millis(1000, 30 * DAY))),
+    ]
+}
+
+fn recovery(it: &mut Recovery) -> Vec<Field<'_>> {
+    let exec = Slot::Strings(
+        &mut it.exec,
+        1..=64,
+        "the program and its arguments in quotes and brackets, 1 to 64 in all, such as [\"/usr/bin/logger\", \"{pid}\"]",
+    );
+    let env =
+        Slot::Strings(&mut it.env, 0..=64, "names in quotes and brackets, at most 64, such as [\"PATH\", \"LANG\"]");
+    vec![
+        Field { required: true, ..field("match", Restart, Slot::Table(matching(&mut it.matching))) },
+        Field { required: true, ..field("exec", Restart, exec) },
+        field("debounce", Restart, Slot::Duration(&mut it.debounce, from_millis(0, DAY))),
+        field("timeout", Restart, Slot::DurationOrOff(&mut it.timeout, from_millis(10, 60 * MINUTE))),
+        field("env", Restart, env),
+        field("dry_run", Restart, Slot::Flag(&mut it.dry_run)),
+        field("network", Restart, Slot::Flag(&mut it.network)),
+    ]
+}
+
+fn matching(it: &mut Match) -> Vec<Field<'_>> {
+    vec![
+        field("agent", Restart, Slot::NameOrAny(&mut it.agent)),
+        field("unit", Restart, Slot::NameOrAny(&mut it.unit)),
+        field("labels", Restart, Slot::Labels(&mut it.labels)),
+    ]
+}
+
+fn recovery_brake(it: &mut RecoveryBrake) -> Vec<Field<'_>> {
+    vec![
+        field("per_minute", Restart, Slot::Count(&mut it.per_minute, 0..=10_000)),
+        field("stop_percent", Restart, Slot::Count(&mut it.stop_percent, 1..=100)),
+        field("stop_from", Restart, Slot::Count(&mut it.stop_from, 1..=10_000_000)),
+    ]
+}
+
+fn audit(it: &mut Audit) -> Vec<Field<'_>> {
+    vec![
+        field("file", Restart, Slot::Path(&mut it.file)),
+        field("rotate_at", Restart, Slot::Bytes(&mut it.rotate_at, 64 << 10..=1 << 30)),
     ]
 }
 

@@ -1,5 +1,6 @@
 //! A place for one key's value: its type, its range, and its text.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use crate::schema::Field;
 use crate::units;
 
 /// A value that is one of a few words.
@@ -57,7 +59,22 @@ pub(crate) enum Slot<'a> {
     Bytes(&'a mut u32, RangeInclusive<u32>),
     Flag(&'a mut bool),
     Choice(&'a mut dyn Choice),
+    /// A name, or "*" for any.
+    NameOrAny(&'a mut Option<String>),
+    /// A duration, or "" for no limit.
+    DurationOrOff(&'a mut Option<Duration>, RangeInclusive<Duration>),
+    /// As many texts as the range says, and what to write.
+    Strings(&'a mut Vec<String>, RangeInclusive<usize>, &'static str),
+    Labels(&'a mut BTreeMap<String, String>),
+    /// Keys of their own.
+    Table(Vec<Field<'a>>),
 }
+
+/// What is no label of the roster (`vlp/SPEC.md`, rosters).
+const NO_LABELS: [&str; 4] = ["agent", "unit", "host", "version"];
+
+/// More labels than this are a mistake.
+const MAX_LABELS: usize = 64;
 
 impl Slot<'_> {
     /// Takes a value from the file; relative paths are resolved against `base`. False if its type or form is wrong.
@@ -78,6 +95,19 @@ impl Slot<'_> {
             (Self::Mode(slot), DeValue::String(text)) => put(slot, units::parse_mode(text)),
             (Self::Flag(slot), DeValue::Boolean(flag)) => put(slot, Some(*flag)),
             (Self::Choice(slot), DeValue::String(word)) => slot.choose(word),
+            (Self::NameOrAny(slot), DeValue::String(text)) => put(slot, Some((text != "*").then(|| text.to_string()))),
+            (Self::DurationOrOff(slot, _), DeValue::String(text)) if text.is_empty() => put(slot, Some(None)),
+            (Self::DurationOrOff(slot, _), DeValue::String(text)) => {
+                put(slot, humantime::parse_duration(text).ok().map(Some))
+            }
+            (Self::Strings(slot, ..), DeValue::Array(array)) => {
+                put(slot, array.iter().map(|item| string(item.get_ref())).collect())
+            }
+            (Self::Labels(slot), DeValue::Table(table)) => {
+                let pairs =
+                    table.iter().map(|(key, value)| Some((key.get_ref().to_string(), string(value.get_ref())?)));
+                put(slot, pairs.collect())
+            }
             _ => false,
         }
     }
@@ -90,6 +120,15 @@ impl Slot<'_> {
             Self::Duration(value, range) => range.contains(value),
             Self::Count(value, range) | Self::Bytes(value, range) => range.contains(value),
             Self::Mode(mode) => **mode <= units::MAX_MODE,
+            Self::NameOrAny(name) => name.as_deref().is_none_or(is_name),
+            Self::DurationOrOff(value, range) => value.is_none_or(|value| range.contains(&value)),
+            Self::Strings(texts, count, _) => {
+                count.contains(&texts.len()) && texts.iter().all(|text| is_argument(text))
+            }
+            Self::Labels(labels) => {
+                labels.len() <= MAX_LABELS && labels.iter().all(|(key, value)| is_label(key, value))
+            }
+            Self::Table(fields) => fields.iter().all(|field| field.slot.is_in_range()),
             Self::Address(_) | Self::AddressOrOff(_) | Self::Flag(_) | Self::Choice(_) => true,
         }
     }
@@ -125,6 +164,21 @@ impl Slot<'_> {
                 let words: Vec<_> = choice.words().iter().map(|word| format!("\"{word}\"")).collect();
                 words.join(" or ")
             }
+            Self::NameOrAny(_) => "a name in quotes, or \"*\" for any".to_owned(),
+            Self::DurationOrOff(_, range) => {
+                let (low, high) = (units::render_duration(*range.start()), units::render_duration(*range.end()));
+                format!("a duration in quotes, from \"{low}\" to \"{high}\", or \"\" for no limit")
+            }
+            Self::Strings(_, _, wants) => (*wants).to_owned(),
+            Self::Labels(_) => {
+                format!(
+                    "labels of the roster in braces, at most {MAX_LABELS}, such as {{ site = \"zrh\", role = \"web\" }}"
+                )
+            }
+            Self::Table(fields) => {
+                let keys: Vec<_> = fields.iter().map(|field| field.key).collect();
+                format!("{} in braces, such as {{ {} = \"*\" }}", keys.join(", "), keys.first().unwrap_or(&"key"))
+            }
         }
     }
 
@@ -141,6 +195,18 @@ impl Slot<'_> {
             Self::Mode(mode) => quote(&units::render_mode(**mode)),
             Self::Flag(flag) => flag.to_string(),
             Self::Choice(choice) => quote(choice.word()),
+            Self::NameOrAny(name) => quote(name.as_deref().unwrap_or("*")),
+            Self::DurationOrOff(value, _) => quote(&value.map_or(String::new(), units::render_duration)),
+            Self::Strings(texts, ..) => {
+                let texts: Vec<_> = texts.iter().map(|text| quote(text)).collect();
+                format!("[{}]", texts.join(", "))
+            }
+            Self::Labels(labels) => {
+                braces(labels.iter().map(|(key, value)| format!("{} = {}", quote_key(key), quote(value))))
+            }
+            Self::Table(fields) => {
+                braces(fields.iter().filter_map(|field| Some(format!("{} = {}", field.key, field.slot.text()?))))
+            }
         })
     }
 
@@ -158,6 +224,15 @@ impl Slot<'_> {
             | (Self::Mode(to), Slot::Mode(from)) => **to = **from,
             (Self::Flag(to), Slot::Flag(from)) => **to = **from,
             (Self::Choice(to), Slot::Choice(from)) => assert!(to.choose(from.word()), "same key, same words"),
+            (Self::NameOrAny(to), Slot::NameOrAny(from)) => (**to).clone_from(from),
+            (Self::DurationOrOff(to, _), Slot::DurationOrOff(from, _)) => **to = **from,
+            (Self::Strings(to, ..), Slot::Strings(from, ..)) => (**to).clone_from(from),
+            (Self::Labels(to), Slot::Labels(from)) => (**to).clone_from(from),
+            (Self::Table(to), Slot::Table(from)) => {
+                for (to, from) in to.iter_mut().zip(from) {
+                    to.slot.copy(&from.slot);
+                }
+            }
             _ => unreachable!("one key has one type"),
         }
     }
@@ -171,6 +246,31 @@ fn put<T>(slot: &mut &mut T, value: Option<T>) -> bool {
 
 fn quote(text: &str) -> String {
     toml::Value::from(text).to_string()
+}
+
+fn string(value: &DeValue<'_>) -> Option<String> {
+    if let DeValue::String(text) = value { Some(text.to_string()) } else { None }
+}
+
+fn braces(pairs: impl Iterator<Item = String>) -> String {
+    let pairs: Vec<_> = pairs.collect();
+    if pairs.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", pairs.join(", ")) }
+}
+
+/// What can be handed to a program, and is not a secret, which every process of the host could read there.
+fn is_argument(text: &str) -> bool {
+    !text.contains('\0') && !units::holds_secret(text)
+}
+
+/// The form of a label (`vlp/SPEC.md`, announce).
+fn is_label(key: &str, value: &str) -> bool {
+    let is_text = |text: &str| !text.chars().any(char::is_control) && !units::holds_secret(text);
+    (1..=32).contains(&key.len()) && value.len() <= 255 && is_text(key) && is_text(value) && !NO_LABELS.contains(&key)
+}
+
+/// A key, which may not be a text of several lines. It holds no control character.
+fn quote_key(key: &str) -> String {
+    format!("\"{}\"", key.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// The form of every name on the mesh (`vlp/SPEC.md`, announce).

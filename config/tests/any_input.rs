@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use varta_config::{
-    Acceptance, Export, Http, Identity, Ingest, KernelFilter, Limits, Listen, Log, LogFormat, LogLevel, Metrics,
-    ObserverConfig, PerAgent, Stall, Trust,
+    Acceptance, Audit, Export, Http, Identity, Ingest, KernelFilter, Limits, Listen, Log, LogFormat, LogLevel, Match,
+    Metrics, ObserverConfig, PerAgent, Recovery, RecoveryBrake, Stall, Trust,
 };
 
 fn duration(low_ms: u64, high_ms: u64) -> impl Strategy<Value = Duration> {
@@ -61,12 +61,50 @@ prop_compose! {
     }
 }
 
+fn name_or_any() -> impl Strategy<Value = Option<String>> {
+    prop::option::of("[A-Za-z0-9][A-Za-z0-9._:@+-]{0,20}")
+}
+
+prop_compose! {
+    fn matching()(
+        agent in name_or_any(), unit in name_or_any(),
+        labels in prop::collection::btree_map("[^\\p{Cc}]{1,8}", "[^\\p{Cc}]{0,8}", 0..3),
+    ) -> Match {
+        Match { agent, unit, labels }
+    }
+}
+
+prop_compose! {
+    fn recovery()(
+        matching in matching(), program in "/[^\0{}]{0,10}",
+        arguments in prop::collection::vec(prop_oneof!["[^\0{}]{0,10}", Just("{pid}".to_owned())], 0..4),
+        debounce in duration(0, DAY), timeout in prop::option::of(duration(10, 3_600_000)),
+        env in prop::collection::vec("[A-Z_]{1,8}", 0..3), dry_run: bool, network: bool,
+    ) -> Recovery {
+        let exec = std::iter::once(program).chain(arguments).collect();
+        Recovery { matching, exec, debounce, timeout, env, dry_run, network }
+    }
+}
+
+prop_compose! {
+    fn brake()(per_minute in 0..=10_000_u32, stop_percent in 1..=100_u32, stop_from in 1..=10_000_000_u32) -> RecoveryBrake {
+        RecoveryBrake { per_minute, stop_percent, stop_from }
+    }
+}
+
+prop_compose! {
+    fn audit()(file in path(), rotate_at in 65_536..=1_u32 << 30) -> Audit {
+        Audit { file, rotate_at }
+    }
+}
+
 prop_compose! {
     fn config()(
         name in prop::option::of("[A-Za-z0-9][A-Za-z0-9._:@+-]{0,63}"),
         (state_dir, key_file, roster_file) in (path(), "/[^\0]{1,20}".prop_map(PathBuf::from), path()),
         listen in (1..=16_u16).prop_flat_map(|count| (1..=count).map(listen).collect::<Vec<_>>()),
         (gather, stall, acceptance) in (duration(0, 5), stall(), acceptance()),
+        (recovery, recovery_brake, audit) in (prop::collection::vec(recovery(), 0..3), brake(), audit()),
         (agents, slots_per_agent, processes) in (1..=10_000_000_u32, 1..=65_535_u32, 1..=1_048_576_u32),
         (port, http_on, token_file) in (any::<u16>(), any::<bool>(), path()),
         per_agent in prop::sample::select(vec![PerAgent::All, PerAgent::Unhealthy, PerAgent::None]),
@@ -81,6 +119,9 @@ prop_compose! {
             ingest: Ingest { gather },
             stall,
             acceptance,
+            recovery,
+            recovery_brake,
+            audit,
             limits: Limits { agents, slots_per_agent, processes },
             http: Http { listen: http_on.then_some((ip, port).into()), token_file },
             metrics: Metrics { per_agent },
@@ -110,6 +151,9 @@ fn almost_toml() -> impl Strategy<Value = String> {
         "true",
         "\"\"",
         "\"[::]:0\"",
+        "\"0600\"",
+        "[\"/bin/true\", \"{pid}\"]",
+        "{ agent = \"*\", labels = { a = \"b\" } }",
         "1979-05-27",
         "nan",
     ];
@@ -159,7 +203,20 @@ proptest! {
 #[test]
 fn depth_and_length_do_no_harm() {
     let piled = |piece: &str| piece.repeat((1 << 18) / piece.len());
-    for piece in ["a.", "[", "{a=", "[[a.", "a=[", "\"\n", "[[listen]]\n", "a={", "stall.misses=1\n", "="] {
+    for piece in [
+        "a.",
+        "[",
+        "{a=",
+        "[[a.",
+        "a=[",
+        "\"\n",
+        "[[listen]]\n",
+        "[[recovery]]\n",
+        "recovery.match={match={",
+        "a={",
+        "stall.misses=1\n",
+        "=",
+    ] {
         assert!(ObserverConfig::parse(&piled(piece), Path::new("f")).is_err(), "{piece}");
         assert!(ObserverConfig::parse(&format!("stall.margin={}", piled(piece)), Path::new("f")).is_err(), "{piece}");
     }

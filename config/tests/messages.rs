@@ -29,8 +29,9 @@ fn mistakes_in_the_text() {
         ),
         ("[stal]\nmisses = 1", "obs.toml:5: stal: unknown section; did you mean `stall`?"),
         (
-            "[recovery]\nexec = []",
-            "obs.toml:5: recovery: unknown section; there are observer, listen, ingest, stall, acceptance, limits, http, metrics, export, log",
+            "[uplink]\nexec = []",
+            "obs.toml:5: uplink: unknown section; there are observer, listen, ingest, stall, acceptance, recovery, recovery_brake, \
+          audit, limits, http, metrics, export, log",
         ),
         (
             "[stall]\nVARTA-ROOT-SECRET-1XYZ = 1",
@@ -185,7 +186,7 @@ fn mistakes_in_the_whole() {
     let one_place = "write exactly one of sealed, socket and plaintext in each [[listen]]";
     let key_missing =
         "observer.key_file: is missing, and a sealed listener needs it; `varta keys observer add` makes one";
-    let brackets = "write [[listen]], with two brackets, once for each address";
+    let brackets = "write [[listen]], with two brackets, once for each one";
     let table = [
         (String::new(), format!("obs.toml: {nowhere}")),
         ("\nlisten = []".to_owned(), format!("obs.toml:2: {nowhere}")),
@@ -263,6 +264,79 @@ fn listeners_built_in_code_are_of_one_kind() {
     for (listen, message) in table {
         assert_eq!(told(listen), Err(message.to_owned()));
     }
+}
+
+/// A rule without mistakes, to which a mistake is added.
+const RULE: &str = "[[recovery]]\nmatch = { agent = \"web-1\" }\nexec = [\"/bin/true\", \"{unit}\"]\n";
+
+#[test]
+fn mistakes_in_a_recovery_rule() {
+    let exec = "write the program and its arguments in quotes and brackets, 1 to 64 in all, such as [\"/usr/bin/logger\", \"{pid}\"]";
+    let fields = "agent, unit, labels in braces, such as { agent = \"*\" }";
+    let labels = "labels of the roster in braces, at most 64, such as { site = \"zrh\", role = \"web\" }";
+    let name = "write a name in quotes, or \"*\" for any";
+    let table = [
+        ("[[recovery]]", format!("5: recovery[0].match: is missing; write {fields}\nobs.toml:5: recovery[0].exec: is missing; {exec}")),
+        ("exec = []", format!("7: recovery[0].exec: found an array; {exec}")),
+        ("exec = [\"/bin/true\", 7]", format!("7: recovery[0].exec: found an array; {exec}")),
+        ("exec = [\"/bin/true\", \"VARTA-AGENT-SECRET-1XYZ\"]", format!("7: recovery[0].exec: found an array; {exec}")),
+        ("exec = \"/bin/true {pid}\"", format!("7: recovery[0].exec: found \"/bin/true {{pid}}\"; {exec}")),
+        (
+            "exec = [\"restart\"]",
+            "7: recovery[0].exec: no shell and no PATH looks for the program `restart`; write its absolute path".to_owned(),
+        ),
+        (
+            "exec = [\"/bin/true\", \"{foo}\"]",
+            "7: recovery[0].exec: in `{foo}`: unknown placeholder {foo}; there are {pid}, {agent} and {unit}".to_owned(),
+        ),
+        (
+            "exec = [\"/bin/true\", \"--pid={pid}\"]",
+            "7: recovery[0].exec: in `--pid={pid}`: {pid} stands inside a longer argument; there is no shell, and only a whole \
+          argument is replaced: write \"{pid}\" as one of its own"
+                .to_owned(),
+        ),
+        ("match = \"*\"", format!("6: recovery[0].match: found \"*\"; write {fields}")),
+        ("match = { agnt = \"*\" }", "6: recovery[0].match.agnt: unknown key; did you mean `agent`?".to_owned()),
+        ("match = { unit = \"a b\" }", format!("6: recovery[0].match.unit: found \"a b\"; {name}")),
+        ("match = { labels = { agent = \"x\" } }", format!("6: recovery[0].match.labels: found a table; write {labels}")),
+        ("match = { labels = { role = 1 } }", format!("6: recovery[0].match.labels: found a table; write {labels}")),
+        (
+            "debounce = \"2d\"",
+            "8: recovery[0].debounce: found \"2d\"; write a duration in quotes, from \"0s\" to \"1d\"".to_owned(),
+        ),
+        (
+            "timeout = \"1ms\"",
+            "8: recovery[0].timeout: found \"1ms\"; write a duration in quotes, from \"10ms\" to \"1h\", or \"\" for no limit"
+                .to_owned(),
+        ),
+        ("env = [\"A=1\"]", "8: recovery[0].env: `A=1` is no name of a variable; write the name alone".to_owned()),
+        (
+            "[recovery_brake]\nstop_percent = 0",
+            "9: recovery_brake.stop_percent: found 0; write a whole number from 1 to 100".to_owned(),
+        ),
+    ];
+    for (mistake, message) in table {
+        let key = mistake.split(' ').next().unwrap();
+        // A key that the rule has already is put in its place.
+        let rule: String = match mistake {
+            "[[recovery]]" => String::new(),
+            _ => RULE.lines().filter(|line| !line.starts_with(key)).map(|line| format!("{line}\n")).collect(),
+        };
+        let rule = if key == "match" { rule.replace("]]\n", &format!("]]\n{mistake}\n")) } else { rule + mistake };
+        assert_eq!(told(&format!("{GOOD}{rule}\n")), format!("obs.toml:{message}"), "{mistake}");
+    }
+    let many = RULE.repeat(65);
+    assert_eq!(
+        told(&format!("{GOOD}{many}")),
+        "obs.toml:5: recovery: found 65; write at most 64 [[recovery]] sections"
+    );
+    ObserverConfig::parse(&format!("{GOOD}{}", RULE.repeat(64)), Path::new("obs.toml")).unwrap();
+}
+
+#[test]
+fn braces_that_are_no_placeholder_are_left_alone() {
+    let rule = RULE.replace("{unit}", "{\\\"pid\\\":1} {} {PID} {");
+    ObserverConfig::parse(&format!("{GOOD}{rule}timeout = \"\"\n"), Path::new("obs.toml")).unwrap();
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use varta_config::{Listen, ObserverConfig};
+use varta_config::{Listen, Match, ObserverConfig, Recovery};
 
 const SAMPLE: &str = include_str!("../observer.toml");
 
@@ -70,6 +70,14 @@ fn only_keys_without_a_value_are_commented_out() {
             "listen.mode",
             "listen.plaintext",
             "listen.accept_plaintext",
+            "recovery.match",
+            "recovery.exec",
+            "recovery.debounce",
+            "recovery.timeout",
+            "recovery.env",
+            "recovery.dry_run",
+            "recovery.network",
+            "audit.file",
             "http.token_file",
             "export.file"
         ]
@@ -88,6 +96,13 @@ fn commented_out_keys_are_right_too() {
     assert_eq!(full.observer.roster_file.as_deref(), Some(Path::new("/etc/varta/roster.toml")));
     assert_eq!(full.listen[1], Listen::socket("/run/varta/varta.sock"));
     assert_eq!(full.listen[2], Listen::plaintext("127.0.0.1:9901".parse().unwrap()));
+    let rule = Recovery {
+        matching: Match { agent: Some("local".to_owned()), ..Match::default() },
+        exec: vec!["/usr/local/bin/restart-myapp".to_owned(), "{pid}".to_owned()],
+        ..Recovery::default()
+    };
+    assert_eq!(full.recovery, [rule]);
+    assert_eq!(full.audit.file.as_deref(), Some(Path::new("/var/log/varta/audit.log")));
     assert_eq!(full.http.token_file.as_deref(), Some(Path::new("/etc/varta/http.token")));
     assert_eq!(full.export.file.as_deref(), Some(Path::new("/var/log/varta/events.tsv")));
 }
@@ -104,18 +119,19 @@ fn sample_tells_the_ranges() {
             comment = if line.starts_with('#') { comment + line.trim_start_matches('#') } else { String::new() };
             continue;
         };
-        // An array is the wrong type for every key.
+        // A date is the wrong type for every key.
         let wrong: String = (full.lines().enumerate())
-            .map(|(other, text)| if other == number { format!("{key} = []\n") } else { format!("{text}\n") })
+            .map(|(other, text)| if other == number { format!("{key} = 1979-05-27\n") } else { format!("{text}\n") })
             .collect();
         let message = ObserverConfig::parse(&wrong, Path::new("x")).unwrap_err().to_string();
         if let Some((_, range)) = message.split_once(" from ") {
-            let range = range.replace('"', "").replace(", or that many bytes", "");
-            assert!(comment.contains(&range), "the comment above {key} does not say {range}");
+            let range = range.replace('"', "");
+            let range = range.split(", or").next().unwrap();
+            assert!(comment.contains(range), "the comment above {key} does not say {range}");
             ranges += 1;
         }
     }
-    assert_eq!(ranges, 15);
+    assert_eq!(ranges, 21);
 }
 
 /// A key marked (restart) in the sample waits for a restart, and no other does.
@@ -165,6 +181,10 @@ fn other_values(full: &str) -> String {
                 ("format", _) => "\"json\"".to_owned(),
                 ("level", _) => "\"debug\"".to_owned(),
                 ("receive_buffer", _) => "\"1MiB\"".to_owned(),
+                ("match", _) => "{ agent = \"other\" }".to_owned(),
+                ("env", _) => "[\"PATH\"]".to_owned(),
+                ("rotate_at", _) => "\"1MiB\"".to_owned(),
+                ("dry_run" | "network", _) => "true".to_owned(),
                 ("mode", _) => "\"0660\"".to_owned(),
                 ("accept_plaintext", _) => "true".to_owned(),
                 ("beats", _) => "true".to_owned(),
@@ -173,7 +193,7 @@ fn other_values(full: &str) -> String {
                 ("name", _) => "\"other\"".to_owned(),
                 ("gather", _) => "\"3ms\"".to_owned(),
                 (_, duration) if duration.starts_with('"') => "\"7s\"".to_owned(),
-                (_, number) => number.replace(['1', '2', '4', '6'], "9").replace("9000000", "9000"),
+                (_, number) => number.replace(['1', '2', '3', '4', '5', '6'], "9").replace("9000000", "9000"),
             };
             format!("{key} = {other}\n")
         })

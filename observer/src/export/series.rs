@@ -8,10 +8,11 @@ use varta_vlp::{Status, UnitId};
 
 use crate::sample::{Sample, Samples};
 
+/// Of the first three, name, type and help are as Varta 0.2 published them.
 const FAMILIES: [(&str, &str, &str); 4] = [
-    ("varta_beats_total", "counter", "Beats accepted from the slot."),
-    ("varta_stalls_total", "counter", "Stalls told of the slot."),
-    ("varta_status", "gauge", "What the slot last said: 0 ok, 1 degraded, 2 critical; 3 while it is stalled."),
+    ("varta_beats_total", "counter", "Total accepted beats per agent pid."),
+    ("varta_stalls_total", "counter", "Total observer-detected stalls per agent pid."),
+    ("varta_status", "gauge", "Last reported status code per agent pid (0=ok,1=degraded,2=critical,3=stall)."),
     ("varta_last_beat_age_seconds", "gauge", "Since the slot's newest accepted beat left its sender."),
 ];
 
@@ -201,17 +202,17 @@ mod tests {
         missing.0 = absent;
         let rows = [row("web-1", "api", 7), stalled, missing];
         let expected = "\
-# HELP varta_beats_total Beats accepted from the slot.
+# HELP varta_beats_total Total accepted beats per agent pid.
 # TYPE varta_beats_total counter
 varta_beats_total{agent=\"web-1\",unit=\"api\",pid=\"\"} 12
 varta_beats_total{agent=\"web-1\",unit=\"\",pid=\"4242\"} 12
 varta_beats_total{agent=\"db-1\",unit=\"\",pid=\"\"} 0
-# HELP varta_stalls_total Stalls told of the slot.
+# HELP varta_stalls_total Total observer-detected stalls per agent pid.
 # TYPE varta_stalls_total counter
 varta_stalls_total{agent=\"web-1\",unit=\"api\",pid=\"\"} 1
 varta_stalls_total{agent=\"web-1\",unit=\"\",pid=\"4242\"} 1
 varta_stalls_total{agent=\"db-1\",unit=\"\",pid=\"\"} 0
-# HELP varta_status What the slot last said: 0 ok, 1 degraded, 2 critical; 3 while it is stalled.
+# HELP varta_status Last reported status code per agent pid (0=ok,1=degraded,2=critical,3=stall).
 # TYPE varta_status gauge
 varta_status{agent=\"web-1\",unit=\"api\",pid=\"\"} 0
 varta_status{agent=\"web-1\",unit=\"\",pid=\"4242\"} 3

@@ -37,6 +37,9 @@ pub enum Misconfiguration {
     /// The roster.
     #[error(transparent)]
     Roster(#[from] RosterError),
+    /// Rules that this build cannot follow.
+    #[error("recovery: this build runs nothing when a slot stalls yet; leave every [[recovery]] out")]
+    NoRecovery,
     /// The file with the bearer token breaks a rule for secret files.
     #[error(transparent)]
     TokenFile(SecretFileError),

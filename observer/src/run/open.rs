@@ -54,6 +54,9 @@ impl Opened {
     /// [`RunError`], naming the file or address and the remedy.
     pub(super) fn open(config: ObserverConfig, options: RunOptions) -> Result<Self, RunError> {
         config.validate()?;
+        if !config.recovery.is_empty() {
+            return Err(Misconfiguration::NoRecovery.into());
+        }
         let keyring = match &config.observer.key_file {
             Some(file) => Keyring::load(file)?,
             None => Keyring::empty(),

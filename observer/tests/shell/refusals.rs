@@ -120,3 +120,13 @@ fn a_listener_that_is_not_built_yet_is_named() {
     assert!(is_configuration(&error));
     assert_eq!(error.to_string(), "/run/varta.sock: this build hears only sealed beats yet; leave this [[listen]] out");
 }
+
+#[test]
+fn recovery_that_is_not_built_yet_is_refused() {
+    let mut rig = Rig::new();
+    let rule = varta_config::Recovery { exec: vec!["/bin/true".to_owned()], ..varta_config::Recovery::default() };
+    rig.config.recovery.push(rule);
+    let error = rig.refusal();
+    assert!(is_configuration(&error));
+    assert!(error.to_string().contains("leave every [[recovery]] out"), "{error}");
+}

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use varta_config::{ConfigError, KernelFilter, Listen, LogFormat, LogLevel, ObserverConfig, PerAgent, Trust};
+use varta_config::{ConfigError, KernelFilter, Listen, LogFormat, LogLevel, ObserverConfig, PerAgent, Recovery, Trust};
 
 use super::{
     input::Input,
@@ -12,7 +12,7 @@ use super::{
 
 const FILE: &str = "/etc/varta/observer.toml";
 
-const HEADERS: [&str; 10] = [
+const HEADERS: [&str; 13] = [
     "[observer]",
     "[[listen]]",
     "[stall]",
@@ -23,9 +23,12 @@ const HEADERS: [&str; 10] = [
     "[export]",
     "[log]",
     "[listen]",
+    "[[recovery]]",
+    "[recovery_brake]",
+    "[audit]",
 ];
 
-const VALUES: [&str; 40] = [
+const VALUES: [&str; 44] = [
     "1",
     "0",
     "-9",
@@ -66,6 +69,10 @@ const VALUES: [&str; 40] = [
     "\"info\"",
     "[1, 2]",
     "{ a = 1 }",
+    "{ agent = \"*\", labels = { role = \"web\" } }",
+    "[\"/bin/true\", \"{pid}\"]",
+    "[\"PATH\"]",
+    "\"0600\"",
 ];
 
 fn pieces(use_with: impl FnOnce(&Pieces<'_>)) {
@@ -106,7 +113,7 @@ fn chosen(input: &mut Input<'_>) -> ObserverConfig {
     config.observer.roster_file = path(input);
     config.observer.name = input.flag().then(|| input.pick(&["obs-1", "", "-", "a b", "x"]).to_owned());
     while !input.is_empty() {
-        match input.byte() % 16 {
+        match input.byte() % 17 {
             0 => config.stall.threshold = duration(input),
             1 => config.stall.misses = input.word(),
             2 => config.stall.margin = duration(input),
@@ -122,6 +129,12 @@ fn chosen(input: &mut Input<'_>) -> ObserverConfig {
             12 => config.http.token_file = path(input),
             13 => config.metrics.per_agent = input.pick(&[PerAgent::All, PerAgent::Unhealthy, PerAgent::None]),
             14 => (config.export.file, config.export.beats) = (path(input), input.flag()),
+            15 => {
+                config.recovery_brake.stop_percent = u32::from(input.byte());
+                let exec = vec!["/bin/true".to_owned(), input.pick(&["{pid}", "{agent}", "{x}", "a", ""]).to_owned()];
+                let timeout = input.flag().then(|| duration(input));
+                config.recovery = vec![Recovery { exec, timeout, ..Recovery::default() }];
+            }
             _ => {
                 config.log.format = input.pick(&[LogFormat::Text, LogFormat::Json]);
                 config.log.level = input.pick(&[LogLevel::Error, LogLevel::Info, LogLevel::Trace]);
