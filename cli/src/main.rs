@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod audit;
 mod beat;
 mod bench;
 mod clock;
@@ -38,6 +39,7 @@ enum Verb {
     Exec(exec::ExecArgs),
     Status(status::StatusArgs),
     Keys(keys::KeysArgs),
+    Audit(audit::AuditArgs),
     Config(config::ConfigArgs),
     Bench(bench::BenchArgs),
     Frame(frame::FrameArgs),
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         Verb::Exec(args) => exec::run(&args),
         Verb::Status(args) => status::run(&args),
         Verb::Keys(args) => keys::run(args),
+        Verb::Audit(args) => audit::run(&args),
         Verb::Config(args) => config::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Frame(args) => frame::run(args),

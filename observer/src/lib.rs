@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod aside;
+pub mod audit;
 pub mod command;
 pub mod export;
 pub mod journal;
