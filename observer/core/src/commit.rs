@@ -253,6 +253,7 @@ impl Core {
         slot.status = body.frame.status;
         slot.marks.set(Marks::HOLD, body.flags.has(Flags::HOLD));
         slot.marks.set(Marks::REVOKED, false);
+        slot.marks.set(Marks::UNSEEN, false);
         if slot.previous != NONE && now.mono.since(slot.heard) > self.settings.late_window(c.due) {
             self.table.drop_previous(number);
         }

@@ -79,7 +79,11 @@ impl Core {
         };
         self.table.deadlines.set(number, timer);
         if old != phase {
+            let was_down = self.is_down(number);
             self.table.slot_mut(number).phase = phase;
+            if was_down || self.is_down(number) {
+                self.alarm(number);
+            }
             self.count_active(number, old, phase);
             let by_drops = |phase| u32::from(phase == Phase::Unknown(Cause::Drops));
             self.sight.drops_unknown = (self.sight.drops_unknown + by_drops(phase)).saturating_sub(by_drops(old));
@@ -170,7 +174,9 @@ impl Core {
     }
 
     pub(crate) fn accuse(&mut self, now: Now, number: u32, deadline: MonoNs) {
+        let unseen = self.sight.unseen_since(self.last_life(number)) > 0;
         let slot = self.table.slot_mut(number);
+        slot.marks.set(Marks::UNSEEN, unseen || matches!(slot.phase, Phase::Unknown(_)));
         slot.stalls = slot.stalls.saturating_add(1);
         self.counters.stalls += 1;
         self.counters.stall_detection.record(now.mono.since(deadline));

@@ -35,6 +35,7 @@ impl Core {
 
     /// Takes a slot out of the table and of every count, and tells nothing.
     pub(crate) fn drop_slot(&mut self, now: Now, number: u32) {
+        self.set_gone(number, false);
         self.table.slot_mut(number).marks.set(Marks::QUIET, true);
         self.set_phase(now, number, Phase::Ended, MonoNs::NEVER);
         self.verdicts_add(self.table.slot(number).verdict, -1);

@@ -7,7 +7,7 @@
 //! * in: [`Core::begin_turn`], [`Core::handle_datagram`], [`Core::handle_batch`], [`Core::resume`],
 //!   [`Core::handle_unsealed`], [`Core::handle_exit`], [`Core::handle_gap`], [`Core::handle_drops`],
 //!   [`Core::handle_timeout`]
-//! * out: [`Core::poll_timeout`], [`Core::poll_change`], [`Core::page`], [`Core::reasons`]
+//! * out: [`Core::poll_timeout`], [`Core::poll_change`], [`Core::poll_down`], [`Core::page`], [`Core::reasons`]
 //! * kept over a restart: [`Core::take_dirty`], [`Core::save_page`], [`Core::restore`], [`Core::start`]
 
 #![forbid(unsafe_code)]
@@ -22,6 +22,7 @@ mod commit;
 mod counters;
 mod deadlines;
 mod detector;
+mod down;
 mod event;
 mod evict;
 mod judge;
@@ -49,6 +50,7 @@ pub use audience::Audience;
 pub use batch::Datagram;
 pub use blind::Cause;
 pub use counters::{Counters, Histogram, ListenerCounters, STALL_BUCKETS};
+pub use down::{Down, Obstacle};
 pub use event::{AgentChange, Beat, Change, ObserverChange, Outcome, SlotChange, SlotId, Subject, Verdict};
 pub use limits::{Limits, Settings};
 pub use page::{Cursor, SlotView};
@@ -102,6 +104,9 @@ pub struct Core {
     other_boot: bool,
     /// Slots that were evicted since they were last saved.
     removed: Vec<saved::SlotKey>,
+    alarms: down::Alarms,
+    /// Stalled slots of local processes that are known to have ended.
+    gone: u32,
     /// Datagrams of local sockets, in all.
     read_locally: u64,
     /// When room for senders without a key was last looked for.
@@ -144,6 +149,8 @@ impl Core {
             flapping: VecDeque::new(),
             other_boot: false,
             removed: Vec::new(),
+            alarms: down::Alarms::default(),
+            gone: 0,
             read_locally: 0,
             room_made: MonoNs(0),
             due: Vec::new(),

@@ -258,7 +258,9 @@ impl Core {
                 self.agent_for(agent, saved.generation)
             }
             // Processes end with their host.
-            Owner::Local if same_boot => self.table.add_sender(Sender::Local { pid: key.pid, process: saved.boot }),
+            Owner::Local if same_boot => {
+                self.table.add_sender(Sender::Local { pid: key.pid, process: saved.boot, ours: false })
+            }
             Owner::Local | Owner::Plain(_) => return,
         };
         if self.table.agent(agent).slots == u16::MAX {
@@ -311,7 +313,10 @@ impl Core {
             told => told,
         };
         self.set_phase(Now::default(), number, phase, saved.deadline);
-        self.table.slot_mut(number).marks.set(Marks::QUIET, false);
+        let marks = &mut self.table.slot_mut(number).marks;
+        marks.set(Marks::QUIET, false);
+        // Nobody saw what became of it meanwhile.
+        marks.set(Marks::UNSEEN, phase == Phase::Stalled);
     }
 
     /// Says that frames up to `sent` may have been accepted: before [`Self::start`], where a horizon is known.

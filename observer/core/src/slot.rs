@@ -60,6 +60,12 @@ impl Marks {
     pub(crate) const UNPINNED: u16 = 1 << 9;
     /// A local process that is known to have ended; its slot is forgotten in time.
     pub(crate) const GONE: u16 = 1 << 10;
+    /// It stalled after a time that the observer did not see.
+    pub(crate) const UNSEEN: u16 = 1 << 11;
+    /// A local process whose PID namespace was read, and is the observer's.
+    pub(crate) const SEEN_NAMESPACE: u16 = 1 << 12;
+    /// It stands among those whose being down is to be looked at.
+    pub(crate) const ALARMED: u16 = 1 << 13;
 
     pub(crate) const fn has(self, mark: u16) -> bool {
         self.0 & mark != 0

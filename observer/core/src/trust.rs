@@ -56,6 +56,8 @@ pub enum Sender {
         pid: u32,
         /// What tells it from others that had this pid, such as its start time; 0 where that is not known.
         process: u64,
+        /// Whether its PID namespace was read, and is the observer's own.
+        ours: bool,
     },
     /// Anybody who can send from this address, or say so.
     Plain(IpAddr),

@@ -57,9 +57,8 @@ impl Core {
             }
             None => self.open_unsealed(now, sender, frame)?,
         };
-        if let Sender::Local { process: process @ 1.., .. } = sender {
-            // What was not known may become known.
-            self.table.slot_mut(number).boot = process;
+        if let Sender::Local { process, ours, .. } = sender {
+            self.know(number, process, ours);
         }
         self.commit_unsealed(now, number, &body);
         let slot = self.table.slot(number);
@@ -82,6 +81,16 @@ impl Core {
         };
         // After the last nonce comes 0, and 1 after that.
         another || frame.nonce == 1 && slot.window().newest() != 0
+    }
+
+    /// What the kernel says of a local process: what was not known may become known.
+    fn know(&mut self, number: u32, process: u64, ours: bool) {
+        let slot = self.table.slot_mut(number);
+        let same = process == 0 || process == slot.boot;
+        slot.marks.set(Marks::SEEN_NAMESPACE, ours || same && slot.marks.has(Marks::SEEN_NAMESPACE));
+        if process != 0 {
+            slot.boot = process;
+        }
     }
 
     fn begin_run(&mut self, now: Now, number: u32) {
@@ -143,6 +152,7 @@ impl Core {
             if body.flags.has(Flags::HOLD) { self.settings.max_hold } else { self.settings.max_promise } / MILLI;
         let held = u64::from(asked).min(ceiling);
         let held = u32::try_from(held).unwrap_or(u32::MAX);
+        self.set_gone(number, false);
         let slot = self.table.slot_mut(number);
         let opened = slot.marks.has(Marks::QUIET);
         if !frame.is_terminal() {
@@ -162,7 +172,7 @@ impl Core {
         slot.goodbye = Goodbye::NONE;
         slot.marks.set(Marks::HOLD, body.flags.has(Flags::HOLD));
         // Each frame speaks for itself: life takes back whatever end was told.
-        for mark in [Marks::TERMINAL, Marks::GONE, Marks::UNLEARNED, Marks::UNPINNED] {
+        for mark in [Marks::TERMINAL, Marks::UNLEARNED, Marks::UNPINNED, Marks::UNSEEN] {
             slot.marks.set(mark, false);
         }
         if span_changed {
@@ -180,21 +190,24 @@ impl Core {
     /// A local process has ended, which stalls its slot at once, unless it had said that it would end. `process` is what
     /// told it from others of its pid; 0 where that is not known. Call it once everything that it sent was handed in.
     pub fn handle_exit(&mut self, now: Now, pid: u32, process: u64, exit: Exit) {
-        let sender = Sender::Local { pid, process };
-        let slot = self.table.find_sender(sender).and_then(|owner| self.table.find_slot(owner, UnitId::NONE, pid));
+        let slot =
+            self.table.find_owner(Owner::Local, pid).and_then(|owner| self.table.find_slot(owner, UnitId::NONE, pid));
         let Some(number) = slot else { return };
         let slot = self.table.slot_mut(number);
         let another = process != 0 && slot.boot != 0 && process != slot.boot;
         if another || slot.marks.has(Marks::GONE) {
             return;
         }
-        slot.marks.set(Marks::GONE, true);
         let phase = slot.phase;
         if !matches!(phase, Phase::Departed | Phase::Ended) {
             self.aside_mut(number).exit = Some(exit);
         }
         if matches!(phase, Phase::Live | Phase::Held | Phase::Unknown(_)) {
             self.accuse(now, number, now.mono);
+        }
+        self.set_gone(number, true);
+        if self.is_down(number) {
+            self.alarm(number);
         }
         self.table.deadlines.set(number, now.mono.after(FORGET_PROCESS));
         self.mark_slot(number);

@@ -17,7 +17,7 @@ impl Ingest {
                 Envelope { peer: Some(peer), arrived, .. } => {
                     let arrived = arrived.map_or(now.mono, |arrived| mapped(now, arrived));
                     let process = self.processes.identify(peer, arrived);
-                    process.map(|process| Sender::Local { pid: peer.pid, process })
+                    process.map(|(process, ours)| Sender::Local { pid: peer.pid, process, ours })
                 }
             };
             self.outcomes.push(self.core.handle_unsealed(now, number, sender, bytes));

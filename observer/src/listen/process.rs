@@ -88,12 +88,12 @@ impl Processes {
         }
     }
 
-    /// What tells the sender of a datagram that arrived at `arrived` from others of its pid: its start time, or 0 where it
-    /// is gone.
+    /// What tells the sender of a datagram that arrived at `arrived` from others of its pid, its start time, or 0 where it is
+    /// gone; and whether its PID namespace was read, and is ours.
     ///
     /// # Errors
     /// [`Reject::NamespaceConflict`]: it lives in another PID namespace, or is not to be seen from ours.
-    pub(crate) fn identify(&mut self, peer: Peer, arrived: MonoNs) -> Result<u64, Reject> {
+    pub(crate) fn identify(&mut self, peer: Peer, arrived: MonoNs) -> Result<(u64, bool), Reject> {
         if peer.pid == 0 {
             return Err(Reject::NamespaceConflict);
         }
@@ -103,8 +103,8 @@ impl Processes {
         }
         match self.known.get(&peer.pid) {
             Some(Process { namespace: Namespace::Other(_), .. }) => Err(Reject::NamespaceConflict),
-            Some(process) => Ok(process.started),
-            None => Ok(0),
+            Some(process) => Ok((process.started, process.namespace == Namespace::Ours)),
+            None => Ok((0, false)),
         }
     }
 
@@ -259,10 +259,9 @@ mod tests {
         let mut command = std::process::Command::new("sh");
         let mut child = command.args(["-c", "read x; exit 3"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
         let peer = Peer { pid: child.id(), uid: Uid::effective().as_raw() };
-        let started = processes.identify(peer, MonoNs(u64::MAX)).unwrap();
-        assert_ne!(started, 0);
-        assert_eq!(processes.known[&peer.pid].namespace, Namespace::Ours);
-        assert_eq!(processes.identify(peer, MonoNs(0)), Ok(started), "met once");
+        let (started, ours) = processes.identify(peer, MonoNs(u64::MAX)).unwrap();
+        assert!(started != 0 && ours);
+        assert_eq!(processes.identify(peer, MonoNs(0)), Ok((started, true)), "met once");
         drop(child.stdin.take());
         let mut events = mio::Events::with_capacity(4);
         poll.poll(&mut events, None).unwrap();
@@ -272,7 +271,7 @@ mod tests {
         assert_eq!(processes.poll_end(), Some((peer.pid, started, Exit::Status(3))));
         assert_eq!(processes.poll_end(), None, "told once");
         assert_eq!(child.wait().unwrap().code(), Some(3));
-        assert_eq!(processes.identify(peer, MonoNs(u64::MAX)), Ok(0), "gone");
+        assert_eq!(processes.identify(peer, MonoNs(u64::MAX)), Ok((0, false)), "gone");
         assert_eq!(processes.poll_end(), Some((peer.pid, 0, Exit::Unknown)));
         assert_eq!(processes.poll_end(), None);
         assert!(!processes.resume(peer.pid, started));
@@ -283,8 +282,8 @@ mod tests {
         let poll = mio::Poll::new().unwrap();
         let mut processes = Processes::new(poll.registry().try_clone().unwrap());
         let peer = Peer { pid: std::process::id(), uid: 0 };
-        assert_eq!(processes.identify(peer, MonoNs(1)), Ok(0));
+        assert_eq!(processes.identify(peer, MonoNs(1)), Ok((0, false)));
         assert_eq!(processes.identify(Peer { pid: 0, uid: 0 }, MonoNs(1)), Err(Reject::NamespaceConflict));
-        assert_ne!(processes.identify(peer, MonoNs(u64::MAX)), Ok(0));
+        assert_ne!(processes.identify(peer, MonoNs(u64::MAX)), Ok((0, false)));
     }
 }

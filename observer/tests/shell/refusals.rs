@@ -113,15 +113,6 @@ fn an_event_file_that_cannot_be_opened_is_named() {
 }
 
 #[test]
-fn a_listener_that_is_not_built_yet_is_named() {
-    let mut rig = Rig::new();
-    rig.config.listen.push(varta_config::Listen::socket("/run/varta.sock"));
-    let error = rig.refusal();
-    assert!(is_configuration(&error));
-    assert_eq!(error.to_string(), "/run/varta.sock: this build hears only sealed beats yet; leave this [[listen]] out");
-}
-
-#[test]
 fn recovery_that_is_not_built_yet_is_refused() {
     let mut rig = Rig::new();
     let rule = varta_config::Recovery { exec: vec!["/bin/true".to_owned()], ..varta_config::Recovery::default() };
