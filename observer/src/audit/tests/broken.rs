@@ -10,6 +10,25 @@ fn whole() -> Vec<u8> {
     written(&place.path().join("audit.log"))
 }
 
+/// As docs/audit.md has it, with nothing of this crate.
+#[test]
+fn a_chain_can_be_verified_by_its_document() {
+    use hmac::{Hmac, KeyInit as _, Mac as _};
+
+    let mut key = [0; 32];
+    hkdf::Hkdf::<sha2::Sha256>::new(Some(b"vlp1 audit"), &[8; 32]).expand(b"audit chain", &mut key).unwrap();
+    let mut before = [0; 32];
+    for line in String::from_utf8(whole()).unwrap().lines() {
+        let read: serde_json::Value = serde_json::from_str(line).unwrap();
+        let link = read["link"].as_str().unwrap();
+        assert_eq!(read["prev"], data_encoding::HEXLOWER.encode(&before));
+        let text = line.replace(&format!(r#","link":"{link}""#), "");
+        let mac = Hmac::<sha2::Sha256>::new_from_slice(&key).unwrap().chain_update(before).chain_update(text);
+        before = mac.finalize().into_bytes().into();
+        assert_eq!(link, data_encoding::HEXLOWER.encode(&before));
+    }
+}
+
 #[test]
 fn a_flipped_byte_is_found_in_its_line() {
     let whole = whole();
