@@ -11,6 +11,8 @@ import os
 import signal
 import subprocess
 
+from waiting import Failed, until
+
 NUMBERS = {"web": 1, "db": 2, "attacker": 3, "observer": 5}
 # An observer that nobody has built: what is sent there reaches the hub and nobody else.
 ABSENT = 9
@@ -132,16 +134,21 @@ class Net:
             self.interface_up(host)
         self.part("web", "observer", parted=False)
 
+    def _programs(self):
+        """Pids of what runs on the hosts, but for this script itself."""
+        pids = [int(pid) for name in self._made for pid in ip("netns", "pids", self.namespace(name)).split()]
+        return [pid for pid in pids if pid != os.getpid()]
+
     def end_programs(self):
-        """Ends whatever still runs on the hosts."""
-        for name in self._made:
-            for pid in ip("netns", "pids", self.namespace(name)).split():
-                if int(pid) != os.getpid():
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(int(pid), signal.SIGKILL)
+        """Ends whatever still runs on the hosts, and waits for it: a port is free when its owner is gone."""
+        for pid in self._programs():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        until("the hosts are empty", lambda: not self._programs())
 
     def tear_down(self):
-        self.end_programs()
+        with contextlib.suppress(Failed):
+            self.end_programs()
         for name in reversed(self._made):
             with contextlib.suppress(OSError):
                 ip("netns", "delete", self.namespace(name))
