@@ -16,7 +16,8 @@ use varta_watch::{
 
 /// Observe: verify beats, tell silences, serve metrics. With --config, or with flags alone.
 ///
-/// Flags alone keep no state, serve no HTTP unless told where, and export every beat. By the name varta-watch it takes the
+/// Flags alone keep no state, serve no HTTP unless told where, and export every beat, to a file that is not rotated unless
+/// told when. By the name varta-watch it takes the
 /// flags of the published program of that name, of which --socket and --threshold-ms are required.
 ///
 /// SIGHUP takes changed files; SIGTERM and SIGINT stop cleanly. Exits 0 if stopped on request, 1 if it failed while
@@ -59,6 +60,9 @@ pub(crate) struct WatchArgs {
     /// Append events to this file, tab-separated.
     #[arg(long, value_name = "FILE")]
     export_file: Option<PathBuf>,
+    /// Put that file aside before it is larger than this, as FILE.1, and keep as many as the configuration says: 5 without one.
+    #[arg(long, value_name = "N")]
+    export_file_max_bytes: Option<u32>,
     /// Stop cleanly after this many seconds.
     #[arg(long, value_name = "S")]
     shutdown_after_secs: Option<u64>,
@@ -96,6 +100,7 @@ impl WatchArgs {
             None => {
                 let mut config = ObserverConfig::default();
                 config.http.listen = None;
+                (config.export.rotate_at, config.export.keep) = (None, 5);
                 config
             }
         };
@@ -124,6 +129,9 @@ impl WatchArgs {
         }
         if let Some(ms) = self.threshold_ms {
             config.stall.threshold = Duration::from_millis(ms);
+        }
+        if self.export_file_max_bytes.is_some() {
+            config.export.rotate_at = self.export_file_max_bytes;
         }
         if let Some(rule) = self.recovery.rule(path)? {
             config.recovery = vec![rule];

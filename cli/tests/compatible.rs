@@ -46,6 +46,7 @@ fn its_help_knows_every_published_flag() {
         "--socket-mode",
         "--read-timeout-ms",
         "--export-file",
+        "--export-file-max-bytes",
         "--prom-addr",
         "--shutdown-after-secs",
     ] {

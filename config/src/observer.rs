@@ -268,12 +268,22 @@ pub struct Metrics {
 }
 
 /// `[export]`: the event file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Export {
     /// Tab-separated file that events are appended to; `None` writes none.
     pub file: Option<PathBuf>,
     /// Whether every accepted beat is a row, too.
     pub beats: bool,
+    /// The size at which another file is begun, in bytes, 64 KiB to 1 GiB; `None` for never (`rotate_at = ""` in the file).
+    pub rotate_at: Option<u32>,
+    /// Files kept beside the newest, 1 to 100: `file.1`, the newest of them, and so on.
+    pub keep: u32,
+}
+
+impl Default for Export {
+    fn default() -> Self {
+        Self { file: None, beats: false, rotate_at: Some(64 << 20), keep: 4 }
+    }
 }
 
 /// `[log]`: the log on standard error.

@@ -246,7 +246,12 @@ fn metrics(it: &mut Metrics) -> Vec<Field<'_>> {
 }
 
 fn export(it: &mut Export) -> Vec<Field<'_>> {
-    vec![field("file", Live, Slot::Path(&mut it.file)), field("beats", Live, Slot::Flag(&mut it.beats))]
+    vec![
+        field("file", Live, Slot::Path(&mut it.file)),
+        field("beats", Live, Slot::Flag(&mut it.beats)),
+        field("rotate_at", Live, Slot::BytesOrOff(&mut it.rotate_at, 64 << 10..=1 << 30)),
+        field("keep", Live, Slot::Count(&mut it.keep, 1..=100)),
+    ]
 }
 
 fn log(it: &mut Log) -> Vec<Field<'_>> {

@@ -109,6 +109,7 @@ prop_compose! {
         (port, http_on, token_file) in (any::<u16>(), any::<bool>(), path()),
         per_agent in prop::sample::select(vec![PerAgent::All, PerAgent::Unhealthy, PerAgent::None]),
         (file, beats) in (path(), any::<bool>()),
+        (rotate_at, keep) in (prop::option::of(65_536..=1_u32 << 30), 1..=100_u32),
         format in prop::sample::select(vec![LogFormat::Text, LogFormat::Json]),
         level in prop::sample::select(vec![LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace]),
     ) -> ObserverConfig {
@@ -125,7 +126,7 @@ prop_compose! {
             limits: Limits { agents, slots_per_agent, processes },
             http: Http { listen: http_on.then_some((ip, port).into()), token_file },
             metrics: Metrics { per_agent },
-            export: Export { beats: beats && file.is_some(), file },
+            export: Export { beats: beats && file.is_some(), file, rotate_at, keep },
             log: Log { format, level },
         }
     }

@@ -57,6 +57,11 @@ fn mistakes_in_the_text() {
             "obs.toml:6: limits.agents: found a table; write a whole number from 1 to 10000000",
         ),
         ("[limits]\nagents = 1e6", "obs.toml:6: limits.agents: found 1e6; write a whole number from 1 to 10000000"),
+        (
+            "[export]\nrotate_at = \"9KiB\"\nkeep = 0",
+            "obs.toml:6: export.rotate_at: found \"9KiB\"; write a size in quotes, from \"64KiB\" to \"1GiB\", or \"\" for never\n\
+          obs.toml:7: export.keep: found 0; write a whole number from 1 to 100",
+        ),
         ("[export]\nbeats = \"yes\"", "obs.toml:6: export.beats: found \"yes\"; write true or false"),
         (
             "[export]\nfile = 7",

@@ -131,7 +131,7 @@ fn sample_tells_the_ranges() {
             ranges += 1;
         }
     }
-    assert_eq!(ranges, 21);
+    assert_eq!(ranges, 23);
 }
 
 /// A key marked (restart) in the sample waits for a restart, and no other does.

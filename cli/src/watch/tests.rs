@@ -46,6 +46,9 @@ fn the_other_published_flags_keep_their_meaning() {
     let config = configured(&["--export-file", "/e.tsv", "--prom-addr", "127.0.0.1:9100"]);
     assert_eq!((config.export.file.as_deref(), config.export.beats), (Some(Path::new("/e.tsv")), true));
     assert_eq!(config.http.listen, Some("127.0.0.1:9100".parse().unwrap()));
+    assert_eq!((config.export.rotate_at, config.export.keep), (None, 5));
+    let config = configured(&["--export-file", "/e.tsv", "--export-file-max-bytes", "10000000"]);
+    assert_eq!((config.export.rotate_at, config.export.keep), (Some(10_000_000), 5));
 }
 
 #[test]
@@ -114,5 +117,7 @@ fn values_out_of_range_are_told_by_key() {
     let args = parsed(&["--socket", "/run/s", "--threshold-ms", "1"]).unwrap();
     let text = format!("{:#}", args.configuration(None).unwrap_err());
     assert!(text.contains("stall.threshold: found \"1ms\""), "{text}");
+    let text = refused(&["--export-file-max-bytes", "9"]);
+    assert!(text.contains("export.rotate_at: found \"9B\""), "{text}");
     assert!(refused(&["--prom-addr", "0.0.0.0:9100"]).contains("can be reached from other hosts"));
 }

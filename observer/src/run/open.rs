@@ -20,14 +20,13 @@ use crate::{
     export::{
         events::Ring,
         http::{self, App, Setup},
-        tsv,
     },
     ingest::{Keeper, Kind, Parts, Sleep},
     journal::{self, Teller},
     keyring::Keyring,
     listen::filter::Filter,
     notify::Watchdog,
-    reload::{InForce, settings},
+    reload::{InForce, open_export, settings},
     roster::{self, nanos},
 };
 
@@ -71,7 +70,7 @@ impl Opened {
         let listeners = bind(&config, &filter)?;
         let http = config.http.listen.map(bind_http).transpose()?;
         let (export, writer) = match &config.export.file {
-            Some(file) => tsv::open(file).map(|(export, writer)| (Some(export), Some(writer)))?,
+            Some(file) => open_export(file, &config).map(|(export, writer)| (Some(export), Some(writer)))?,
             None => (None, None),
         };
         let (sleep, waker) = Sleep::new().map_err(RunError::system("make a poller"))?;
