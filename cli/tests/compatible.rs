@@ -48,6 +48,9 @@ fn its_help_knows_every_published_flag() {
         "--export-file",
         "--export-file-max-bytes",
         "--prom-addr",
+        "--heartbeat-file",
+        "--self-watchdog-secs",
+        "--hw-watchdog",
         "--shutdown-after-secs",
     ] {
         assert!(help.contains(flag), "{flag}: {help}");

@@ -36,6 +36,8 @@ pub struct ObserverConfig {
     pub metrics: Metrics,
     /// `[export]`: the event file.
     pub export: Export,
+    /// `[watchdog]`: who notices that the ingest loop does not turn.
+    pub watchdog: Watchdog,
     /// `[log]`: the log on standard error.
     pub log: Log,
 }
@@ -284,6 +286,18 @@ impl Default for Export {
     fn default() -> Self {
         Self { file: None, beats: false, rotate_at: Some(64 << 20), keep: 4 }
     }
+}
+
+/// `[watchdog]`: who notices that the ingest loop does not turn, beside the service manager.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Watchdog {
+    /// `self`: without a turn for this long the process ends itself with exit status 1, 1 s to 1 h; `None` for never
+    /// (`self = ""` in the file).
+    pub limit: Option<Duration>,
+    /// The watchdog device of the kernel, which resets the host unless it is fed.
+    pub device: Option<PathBuf>,
+    /// File that tells of the newest turn, once a second.
+    pub heartbeat_file: Option<PathBuf>,
 }
 
 /// `[log]`: the log on standard error.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use varta_config::{
     Acceptance, Audit, Export, Http, Identity, Ingest, KernelFilter, Limits, Listen, Log, LogFormat, LogLevel, Match,
-    Metrics, ObserverConfig, PerAgent, Recovery, RecoveryBrake, Stall, Trust,
+    Metrics, ObserverConfig, PerAgent, Recovery, RecoveryBrake, Stall, Trust, Watchdog,
 };
 
 fn duration(low_ms: u64, high_ms: u64) -> impl Strategy<Value = Duration> {
@@ -99,6 +99,14 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn watchdog()(
+        limit in prop::option::of(duration(1000, 3_600_000)), device in path(), heartbeat_file in path(),
+    ) -> Watchdog {
+        Watchdog { limit, device, heartbeat_file }
+    }
+}
+
+prop_compose! {
     fn config()(
         name in prop::option::of("[A-Za-z0-9][A-Za-z0-9._:@+-]{0,63}"),
         (state_dir, key_file, roster_file) in (path(), "/[^\0]{1,20}".prop_map(PathBuf::from), path()),
@@ -109,7 +117,7 @@ prop_compose! {
         (port, http_on, token_file) in (any::<u16>(), any::<bool>(), path()),
         per_agent in prop::sample::select(vec![PerAgent::All, PerAgent::Unhealthy, PerAgent::None]),
         (file, beats) in (path(), any::<bool>()),
-        (rotate_at, keep) in (prop::option::of(65_536..=1_u32 << 30), 1..=100_u32),
+        (rotate_at, keep, watchdog) in (prop::option::of(65_536..=1_u32 << 30), 1..=100_u32, watchdog()),
         format in prop::sample::select(vec![LogFormat::Text, LogFormat::Json]),
         level in prop::sample::select(vec![LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace]),
     ) -> ObserverConfig {
@@ -127,6 +135,7 @@ prop_compose! {
             http: Http { listen: http_on.then_some((ip, port).into()), token_file },
             metrics: Metrics { per_agent },
             export: Export { beats: beats && file.is_some(), file, rotate_at, keep },
+            watchdog,
             log: Log { format, level },
         }
     }

@@ -31,7 +31,7 @@ fn mistakes_in_the_text() {
         (
             "[uplink]\nexec = []",
             "obs.toml:5: uplink: unknown section; there are observer, listen, ingest, stall, acceptance, recovery, recovery_brake, \
-          audit, limits, http, metrics, export, log",
+          audit, limits, http, metrics, export, watchdog, log",
         ),
         (
             "[stall]\nVARTA-ROOT-SECRET-1XYZ = 1",

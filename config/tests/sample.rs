@@ -79,7 +79,9 @@ fn only_keys_without_a_value_are_commented_out() {
             "recovery.network",
             "audit.file",
             "http.token_file",
-            "export.file"
+            "export.file",
+            "watchdog.device",
+            "watchdog.heartbeat_file"
         ]
     );
 }
@@ -105,6 +107,8 @@ fn commented_out_keys_are_right_too() {
     assert_eq!(full.audit.file.as_deref(), Some(Path::new("/var/log/varta/audit.log")));
     assert_eq!(full.http.token_file.as_deref(), Some(Path::new("/etc/varta/http.token")));
     assert_eq!(full.export.file.as_deref(), Some(Path::new("/var/log/varta/events.tsv")));
+    assert_eq!(full.watchdog.device.as_deref(), Some(Path::new("/dev/watchdog")));
+    assert_eq!(full.watchdog.heartbeat_file.as_deref(), Some(Path::new("/run/varta/heartbeat")));
 }
 
 /// The range that an error names for a key is the one that the sample's comment above the key names.
@@ -131,7 +135,7 @@ fn sample_tells_the_ranges() {
             ranges += 1;
         }
     }
-    assert_eq!(ranges, 23);
+    assert_eq!(ranges, 24);
 }
 
 /// A key marked (restart) in the sample waits for a restart, and no other does.

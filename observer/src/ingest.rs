@@ -32,7 +32,7 @@ use crate::{
     command::Command,
     journal::Journal,
     listen::{drops::KernelDrops, filter::Filter, process::Processes, udp::Buffers, uds::LocalBuffers},
-    notify::Watchdog,
+    watchdog::Watchdog,
 };
 
 pub(crate) use self::{
@@ -175,7 +175,7 @@ impl Ingest {
         self.tell_changes(seen);
         self.keeping = self.keeper.turn(&mut self.core, now);
         self.asked = asked == Asked::More;
-        self.watchdog.turn(self.turns.last());
+        self.watchdog.turn(now);
         true
     }
 
@@ -223,8 +223,10 @@ impl Ingest {
     /// Reads what has arrived by now, accuses nobody, and leaves the state complete behind.
     fn stop(mut self) {
         let now = self.tick();
+        self.watchdog.stopping(now);
         let seen = self.drain(now, LAST_BUDGET);
         self.tell_changes(seen);
         self.keeper.close(&self.core, Clock::now());
+        self.watchdog.disarm();
     }
 }

@@ -23,8 +23,10 @@ mod listen;
 mod notify;
 mod reload;
 mod roster;
+mod watchdog;
 
 pub use listen::udp::ListenError;
 pub use reload::ReloadError;
 pub use roster::RosterError;
 pub use run::{Addresses, Observer, RunError, RunOptions, Running, StopHandle, run};
+pub use watchdog::WatchdogError;

@@ -63,7 +63,8 @@ const ORDERS: usize = 4;
 pub struct Observer;
 
 impl Observer {
-    /// Starts an observer on threads of its own. It takes no signals and tells no service manager.
+    /// Starts an observer on threads of its own. It takes no signals and tells no service manager. Where `[watchdog] self` is
+    /// set, it ends the whole process when it hangs.
     ///
     /// # Errors
     /// [`RunError`] of whatever cannot be opened.

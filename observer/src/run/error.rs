@@ -10,6 +10,7 @@ use crate::{
     listen::{udp::ListenError, uds::LocalError},
     roster::RosterError,
     state::StateError,
+    watchdog::WatchdogError,
 };
 
 /// Why an observer does not run, or runs no longer. Its text names the file or address and the remedy.
@@ -77,6 +78,9 @@ pub enum Failure {
     /// The event file cannot be opened.
     #[error(transparent)]
     Export(#[from] ExportError),
+    /// A watchdog that was asked for.
+    #[error(transparent)]
+    Watchdog(#[from] WatchdogError),
     /// The system refuses what every observer needs.
     #[error("cannot {what}: {error}")]
     System {
@@ -131,4 +135,5 @@ into_run_error! {
     LocalError => Failed,
     StateError => Failed,
     ExportError => Failed,
+    WatchdogError => Failed,
 }

@@ -25,9 +25,9 @@ use crate::{
     journal::{self, Teller},
     keyring::Keyring,
     listen::filter::Filter,
-    notify::Watchdog,
     reload::{InForce, open_export, settings},
     roster::{self, nanos},
+    watchdog::Watchdog,
 };
 
 /// A shorter bearer token could be guessed.
@@ -123,6 +123,7 @@ impl Opened {
         if let Some(address) = &addresses.http {
             tracing::info!("{name} serves http://{address}");
         }
+        let watchdog = Watchdog::open(&config.watchdog, options.watchdog)?;
         Ok(Self {
             addresses,
             in_force: InForce {
@@ -135,17 +136,7 @@ impl Opened {
                 aside,
                 config,
             },
-            parts: Parts {
-                listeners,
-                core,
-                filter,
-                keeper,
-                journal,
-                sleep,
-                gather,
-                commands,
-                watchdog: Watchdog::new(options.watchdog),
-            },
+            parts: Parts { listeners, core, filter, keeper, journal, sleep, gather, commands, watchdog },
             teller,
             http,
             shutdown_after: options.shutdown_after,
