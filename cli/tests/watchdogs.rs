@@ -1,4 +1,4 @@
-//! Who notices that an observer hangs.
+//! An observer that hangs or is held up: who notices, and who is not wronged by it.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -198,6 +198,32 @@ fn a_process_that_was_stopped_for_long_is_not_wedged() {
     watched.turns();
     watched.turns();
     assert_eq!(watched.end(Signal::SIGTERM).0.code(), Some(0));
+}
+
+#[test]
+fn nobody_is_accused_whose_beat_came_while_the_process_was_stopped() {
+    let watched = Watched::start(tempfile::tempdir().unwrap(), &["--export-file", "events"]);
+    let mut agent = Command::new(env!("CARGO_BIN_EXE_varta"));
+    agent.args(["beat", "--every", "500ms", "--socket"]).arg(watched.path("varta.sock"));
+    let mut agent = agent.spawn().unwrap();
+    let rows = |kind: &str| {
+        let text = fs::read_to_string(watched.path("events")).unwrap_or_default();
+        text.lines().filter(|line| line.split('\t').nth(1) == Some(kind)).count()
+    };
+    for _ in 0..3 {
+        let before = rows("beat");
+        wait("it beats", || (rows("beat") > before).then_some(()));
+        kill(watched.pid(), Signal::SIGSTOP).unwrap();
+        // Past its deadline, 1250 ms after that beat, and by less than makes a gap.
+        std::thread::park_timeout(Duration::from_millis(1_500));
+        kill(watched.pid(), Signal::SIGCONT).unwrap();
+    }
+    let before = rows("beat");
+    wait("it beats", || (rows("beat") > before + 3).then_some(()));
+    let told = (rows("new"), rows("stall"));
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    assert_eq!(told, (1, 0));
 }
 
 #[test]

@@ -163,6 +163,7 @@ impl Ingest {
         if asked == Asked::Stop {
             return false;
         }
+        self.read_before_judging(now);
         self.core.begin_turn(self.behind);
         self.keeper.follow(&mut self.core);
         let before = self.datagrams();
@@ -177,6 +178,14 @@ impl Ingest {
         self.asked = asked == Asked::More;
         self.watchdog.turn(now);
         true
+    }
+
+    /// Where somebody is to be judged, has all sockets read first: what came after the poller returned, or while all of the
+    /// process was stopped, it has not told.
+    fn read_before_judging(&mut self, now: Now) {
+        if self.core.poll_timeout() <= now.mono || self.processes.has_ends() {
+            self.inlets.iter_mut().for_each(Inlet::wake);
+        }
     }
 
     fn tell_changes(&mut self, now: Now) {
