@@ -76,7 +76,6 @@ fn only_keys_without_a_value_are_commented_out() {
             "recovery.timeout",
             "recovery.env",
             "recovery.dry_run",
-            "recovery.network",
             "audit.file",
             "http.token_file",
             "export.file"
@@ -184,7 +183,7 @@ fn other_values(full: &str) -> String {
                 ("match", _) => "{ agent = \"other\" }".to_owned(),
                 ("env", _) => "[\"PATH\"]".to_owned(),
                 ("rotate_at", _) => "\"1MiB\"".to_owned(),
-                ("dry_run" | "network", _) => "true".to_owned(),
+                ("dry_run", _) => "true".to_owned(),
                 ("mode", _) => "\"0660\"".to_owned(),
                 ("accept_plaintext", _) => "true".to_owned(),
                 ("beats", _) => "true".to_owned(),

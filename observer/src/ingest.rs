@@ -4,6 +4,7 @@
 //! starve deadlines, and a question cannot hold datagrams up.
 
 mod answer;
+mod down;
 mod drain;
 mod flood;
 mod gather;
@@ -33,6 +34,7 @@ use crate::{
     journal::Journal,
     listen::{drops::KernelDrops, filter::Filter, process::Processes, udp::Buffers, uds::LocalBuffers},
     notify::Watchdog,
+    recovery::Link,
 };
 
 pub(crate) use self::{
@@ -71,6 +73,8 @@ pub(crate) struct Parts {
     pub(crate) gather: u64,
     pub(crate) commands: Receiver<Command>,
     pub(crate) watchdog: Watchdog,
+    /// Who is told of slots that are down.
+    pub(crate) recovery: Option<Link>,
 }
 
 /// The loop's state.
@@ -83,6 +87,7 @@ struct Ingest {
     journal: Journal,
     commands: Receiver<Command>,
     watchdog: Watchdog,
+    recovery: Option<Link>,
     kernel_drops: KernelDrops,
     buffers: Buffers,
     local_buffers: LocalBuffers,
@@ -110,7 +115,10 @@ struct Ingest {
 /// # Errors
 /// The poller's: nothing can be received any more.
 pub(crate) fn run(parts: Parts) -> io::Result<()> {
-    let Parts { listeners, core, filter, keeper, journal, mut sleep, gather, commands, watchdog } = parts;
+    let Parts { listeners, mut core, filter, keeper, journal, mut sleep, gather, commands, watchdog, recovery } = parts;
+    if recovery.is_some() {
+        core.watch_down();
+    }
     let mut families: Vec<_> = listeners.iter().filter_map(|listener| listener.bound.family()).collect();
     families.sort_unstable_by_key(|family| *family as i32);
     families.dedup();
@@ -132,6 +140,7 @@ pub(crate) fn run(parts: Parts) -> io::Result<()> {
         journal,
         commands,
         watchdog,
+        recovery,
         kernel_drops: KernelDrops::open(&families),
         buffers: Buffers::new(),
         local_buffers: LocalBuffers::new(),
@@ -173,6 +182,7 @@ impl Ingest {
         self.tell_ends(now);
         self.core.handle_timeout(seen);
         self.tell_changes(seen);
+        self.tell_down(seen);
         self.keeping = self.keeper.turn(&mut self.core, now);
         self.asked = asked == Asked::More;
         self.watchdog.turn(self.turns.last());
@@ -192,6 +202,7 @@ impl Ingest {
         let keep = if self.keeping { self.turns.last().after(MILLI) } else { self.keeper.next() };
         let wake =
             self.core.poll_timeout().min(keep).min(self.watchdog.next()).min(self.next_look()).min(self.next_step);
+        let wake = wake.min(self.next_down());
         if busy {
             self.turns.sleep_until(MonoNs(0));
         } else {

@@ -11,6 +11,7 @@ pub mod command;
 pub mod export;
 pub mod journal;
 pub mod logging;
+pub mod recovery;
 pub mod row;
 pub mod run;
 pub mod sample;

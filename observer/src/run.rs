@@ -4,9 +4,10 @@
 mod bind;
 mod error;
 mod open;
+mod recover;
 mod serve;
 
-use std::{net::SocketAddr, path::PathBuf, thread::JoinHandle, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, thread::JoinHandle, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
 use varta_config::ObserverConfig;
@@ -29,6 +30,8 @@ pub struct RunOptions {
     pub watchdog: Option<Duration>,
     /// Stop cleanly after this time.
     pub shutdown_after: Option<Duration>,
+    /// What programs of recovery may be given of the environment, as far as their rules name it.
+    pub environment: BTreeMap<String, String>,
     /// Called once everything is open and the observer observes.
     pub on_ready: Option<OnReady>,
 }

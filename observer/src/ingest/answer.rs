@@ -104,6 +104,7 @@ impl Ingest {
                 persist_failing: self.keeper.is_failing(),
                 export_lost: self.journal.export_lost(),
                 events_lost: self.journal.events_lost(),
+                recovery: self.recovery.as_ref().map(|link| link.outcomes().read()).unwrap_or_default(),
             },
         }
     }

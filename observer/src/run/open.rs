@@ -12,7 +12,7 @@ use varta_client::keyfile::read_secret_file;
 use varta_config::ObserverConfig;
 use varta_core::{Audience, Core, Limits};
 
-use super::{Addresses, Failure, Misconfiguration, OnReady, RunError, RunOptions, bind::bind};
+use super::{Addresses, Failure, Misconfiguration, OnReady, RunError, RunOptions, bind::bind, recover};
 use crate::{
     aside::Aside,
     clock::Clock,
@@ -27,6 +27,7 @@ use crate::{
     keyring::Keyring,
     listen::filter::Filter,
     notify::Watchdog,
+    recovery::{Environment, Recovery},
     reload::{InForce, settings},
     roster::{self, nanos},
 };
@@ -39,6 +40,7 @@ pub(super) struct Opened {
     pub(super) addresses: Addresses,
     pub(super) parts: Parts,
     pub(super) teller: Teller,
+    pub(super) recovery: Option<Recovery>,
     pub(super) http: Option<HttpParts>,
     pub(super) in_force: InForce,
     pub(super) shutdown_after: Option<Duration>,
@@ -54,9 +56,6 @@ impl Opened {
     /// [`RunError`], naming the file or address and the remedy.
     pub(super) fn open(config: ObserverConfig, options: RunOptions) -> Result<Self, RunError> {
         config.validate()?;
-        if !config.recovery.is_empty() {
-            return Err(Misconfiguration::NoRecovery.into());
-        }
         let keyring = match &config.observer.key_file {
             Some(file) => Keyring::load(file)?,
             None => Keyring::empty(),
@@ -74,6 +73,9 @@ impl Opened {
             Some(file) => tsv::open(file).map(|(export, writer)| (Some(export), Some(writer)))?,
             None => (None, None),
         };
+        let environment = Environment::new(options.environment);
+        let recovery = recover::open(&config, keyring.audit, environment, Clock::now().wall)?;
+        let (recovery, recovery_link) = recovery.unzip();
         let (sleep, waker) = Sleep::new().map_err(RunError::system("make a poller"))?;
         let (handle, commands) = command::channel(waker);
         let ring = Ring::default();
@@ -146,7 +148,9 @@ impl Opened {
                 gather,
                 commands,
                 watchdog: Watchdog::new(options.watchdog),
+                recovery: recovery_link,
             },
+            recovery,
             teller,
             http,
             shutdown_after: options.shutdown_after,
