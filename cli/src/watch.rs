@@ -145,7 +145,6 @@ fn environment(name: &str) -> Option<String> {
 }
 
 /// All variables that are text.
-#[expect(clippy::disallowed_methods, reason = "the environment is read here and handed down")]
 fn whole_environment() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

@@ -338,3 +338,17 @@ fn a_pid_of_another_host_is_handed_to_nobody() {
     world.stop();
     assert!(!shared.path().join("ran").exists());
 }
+
+#[test]
+fn a_program_that_runs_when_the_observer_stops_has_time_to_end() {
+    let shared = tempfile::tempdir().unwrap();
+    let script = script_to(shared.path(), &format!("sleep 0.5; echo done >> {}/ran", shared.path().display()));
+    let mut world = World::new(&script, LOCAL);
+    let pid = world.agent();
+    world.kill(pid, Signal::SIGKILL);
+    let ran = || fs::read_to_string(shared.path().join("ran")).unwrap_or_default();
+    wait("the program runs", || ran().starts_with("1:").then_some(()));
+    world.stop();
+    assert_eq!(ran(), format!("1:{pid}\ndone\n"));
+    assert_eq!(lines(&world.read("audit.log"), "completed"), 1);
+}
