@@ -4,7 +4,8 @@
 
 use std::{
     fs,
-    net::UdpSocket,
+    io::{Read as _, Write as _},
+    net::{TcpStream, UdpSocket},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -74,7 +75,7 @@ impl World {
         let config = format!(
             "[observer]\nkey_file = \"{}\"\nstate_dir = \"{}\"\n{known}[[listen]]\nsocket = \"{}\"\n[[listen]]\nsealed = \
              \"127.0.0.1:{port}\"\ntrust = \"operator-attested\"\n[stall]\nthreshold = \"400ms\"\n[acceptance]\nskew = \
-             \"100ms\"\n[http]\nlisten = \"\"\n[log]\nformat = \"json\"\n[audit]\nfile = \"{}\"\n[[recovery]]\nexec = [\"{}\", \
+             \"100ms\"\n[http]\nlisten = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n[audit]\nfile = \"{}\"\n[[recovery]]\nexec = [\"{}\", \
              \"{argument}\"]\ntimeout = \"1s\"\n{rule}\n",
             path("obs-1.key"),
             path("state"),
@@ -161,9 +162,23 @@ impl World {
         assert!(status.success(), "{status:?}: {}", self.read("log"));
     }
 
-    fn verify(&self) -> (bool, String) {
+    /// The newest link of the audit log, as the observer hands it out.
+    fn link(&self) -> String {
+        let line = self.logged("serves http://", "message");
+        let address = line.split("http://").nth(1).unwrap().split('"').next().unwrap().to_owned();
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET /api/v1/status HTTP/1.0\r\nHost: observer\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status: serde_json::Value = serde_json::from_str(body).unwrap();
+        status["audit"].as_str().unwrap().to_owned()
+    }
+
+    fn verify(&self, more: &[&str]) -> (bool, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_varta"));
         command.args(["audit", "verify"]).arg(self.path("audit.log")).arg("--key").arg(self.path("obs-1.key"));
+        command.args(more);
         let output = command.output().unwrap();
         let said = [output.stdout, output.stderr].concat();
         (output.status.success(), String::from_utf8(said).unwrap())
@@ -205,12 +220,17 @@ fn a_process_that_hangs_or_is_killed_is_recovered_once_with_a_clean_environment(
     world.kill(hung, Signal::SIGSTOP);
     wait("the program ran for the other", || ran().contains(&format!("1:{hung}\n")).then_some(()));
     world.kill(hung, Signal::SIGKILL);
+    let link = world.link();
     world.stop();
     assert_eq!(ran().matches(&format!("1:{pid}\n")).count(), 1, "what is gone is done with: {}", ran());
-    let (well, said) = world.verify();
+    let (well, said) = world.verify(&["--against", &link]);
     assert!(well, "{said}");
     let audit = world.read("audit.log");
     assert!(lines(&audit, "spawn") >= 2 && lines(&audit, "spawn") == lines(&audit, "completed"), "{audit}");
+    // Cut at its end it still is a chain, and not the one that was handed out.
+    let cut = audit.lines().take(2).fold(String::new(), |text, line| text + line + "\n");
+    fs::write(world.path("audit.log"), cut).unwrap();
+    assert!(world.verify(&[]).0 && !world.verify(&["--against", &link]).0);
 }
 
 #[test]
@@ -278,7 +298,7 @@ fn an_observer_killed_after_the_line_of_a_spawn_leaves_a_log_that_verifies_and_s
     let mut observer = world.observer.take().unwrap();
     observer.kill().unwrap();
     observer.wait().unwrap();
-    let (well, said) = world.verify();
+    let (well, said) = world.verify(&[]);
     assert!(well && said.contains("without an end"), "{said}");
     fs::remove_file(world.path("varta.sock")).unwrap();
     world.start();
@@ -286,7 +306,7 @@ fn an_observer_killed_after_the_line_of_a_spawn_leaves_a_log_that_verifies_and_s
     world.kill(again, Signal::SIGKILL);
     wait("the chain goes on", || (lines(&world.read("audit.log"), "completed") == 1).then_some(()));
     world.stop();
-    let (well, said) = world.verify();
+    let (well, said) = world.verify(&[]);
     assert!(well, "{said}");
 }
 

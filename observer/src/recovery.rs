@@ -12,7 +12,7 @@ mod run;
 use std::{
     collections::HashMap,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -37,7 +37,7 @@ pub(crate) use self::{
     run::Environment,
 };
 use crate::{
-    audit::{Audit, Entry, Event},
+    audit::{self, Audit, Entry, Event},
     clock::Clock,
     listen::process::{Presence, presence},
 };
@@ -62,6 +62,7 @@ pub(crate) struct Link {
     told: mpsc::Sender<Told>,
     silence: Arc<AtomicU64>,
     outcomes: Outcomes,
+    newest: Arc<Mutex<Option<audit::Link>>>,
 }
 
 impl Link {
@@ -73,6 +74,11 @@ impl Link {
     /// What recovery has counted.
     pub(crate) const fn outcomes(&self) -> &Outcomes {
         &self.outcomes
+    }
+
+    /// The newest link of the audit log: whoever keeps it can tell later whether the log was cut.
+    pub(crate) fn newest(&self) -> Option<audit::Link> {
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many slots are silent, and of how many.
@@ -87,6 +93,7 @@ pub(crate) struct Recovery {
     told: mpsc::Receiver<Told>,
     silence: Arc<AtomicU64>,
     audit: Option<Audit>,
+    newest: Arc<Mutex<Option<audit::Link>>>,
     outcomes: Outcomes,
     environment: Environment,
     /// Runs that were begun: their slots, the line of their spawns, and what is run.
@@ -114,18 +121,20 @@ pub(crate) fn new(
     let varta_config::RecoveryBrake { per_minute, stop_percent, stop_from } = *brake;
     let (sender, told) = mpsc::channel(WAITING);
     let (silence, outcomes) = (Arc::<AtomicU64>::default(), Outcomes::default());
+    let newest = Arc::new(Mutex::new(audit.as_ref().map(Audit::link)));
     let recovery = Recovery {
         plan: Plan::new(rules, Limits { per_minute, stop_percent, stop_from }),
         told,
         silence: Arc::clone(&silence),
         audit,
+        newest: Arc::clone(&newest),
         outcomes: outcomes.clone(),
         environment,
         runs: HashMap::new(),
         next_run: 0,
         children: JoinSet::new(),
     };
-    (recovery, Link { told: sender, silence, outcomes })
+    (recovery, Link { told: sender, silence, outcomes, newest })
 }
 
 impl Recovery {
@@ -290,8 +299,11 @@ impl Recovery {
         entry
     }
 
-    fn write(&mut self, entry: &Entry) -> Result<Option<u64>, crate::audit::AuditError> {
-        self.audit.as_mut().map(|audit| audit.append(entry).map(|link| link.seq)).transpose()
+    fn write(&mut self, entry: &Entry) -> Result<Option<u64>, audit::AuditError> {
+        let Some(audit) = &mut self.audit else { return Ok(None) };
+        let link = audit.append(entry)?;
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
+        Ok(Some(link.seq))
     }
 
     /// Tells what needs no line in the audit log before it is so.
