@@ -1,7 +1,5 @@
 //! Base frames and ends of processes in any order, against a model that is slow and obvious.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
