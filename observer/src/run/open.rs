@@ -60,7 +60,8 @@ impl Opened {
             Some(file) => Keyring::load(file)?,
             None => Keyring::empty(),
         };
-        let name = config.observer.name.clone().unwrap_or(keyring.audience);
+        let audience = Some(keyring.audience).filter(|audience| !audience.is_empty());
+        let name = config.observer.name.clone().or(audience).unwrap_or_else(host_name);
         let token = config.http.token_file.as_deref().map(read_token).transpose()?;
         let roster = config.observer.roster_file.as_deref();
         let roster = roster.map(|file| Ok::<_, RunError>((roster::load(file)?, file))).transpose()?;
@@ -222,6 +223,12 @@ fn bind_http(address: SocketAddr) -> Result<TcpListener, RunError> {
         Ok(listener)
     };
     open().map_err(|error| Failure::Http { address, error }.into())
+}
+
+/// What this host calls itself.
+fn host_name() -> String {
+    let said = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if said.trim().is_empty() { "observer".to_owned() } else { said.trim().to_owned() }
 }
 
 /// A bearer token: one line of visible ASCII in a file that keeps the rules for secrets.
