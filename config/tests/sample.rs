@@ -180,7 +180,7 @@ fn other_values(full: &str) -> String {
                 ("format", _) => "\"json\"".to_owned(),
                 ("level", _) => "\"debug\"".to_owned(),
                 ("receive_buffer", _) => "\"1MiB\"".to_owned(),
-                ("match", _) => "{ agent = \"other\" }".to_owned(),
+                ("match", _) => "{ unit = \"other\" }".to_owned(),
                 ("env", _) => "[\"PATH\"]".to_owned(),
                 ("rotate_at", _) => "\"1MiB\"".to_owned(),
                 ("dry_run", _) => "true".to_owned(),
