@@ -18,6 +18,7 @@ pub mod sample;
 pub mod state;
 
 mod clock;
+mod gate;
 mod ingest;
 mod keyring;
 mod listen;
