@@ -10,6 +10,7 @@ mod gather;
 mod inlet;
 mod keep;
 mod local;
+mod refused;
 mod sleep;
 mod turns;
 mod unread;
@@ -24,6 +25,7 @@ use self::{
     answer::Asked,
     gather::Gather,
     inlet::Inlet,
+    refused::Offenders,
     turns::{Turns, Wakeups},
     unread::Filtering,
 };
@@ -87,6 +89,7 @@ struct Ingest {
     buffers: Buffers,
     local_buffers: LocalBuffers,
     processes: Processes,
+    offenders: Offenders,
     outcomes: Vec<Outcome>,
     turns: Turns,
     gather: Gather,
@@ -136,6 +139,7 @@ pub(crate) fn run(parts: Parts) -> io::Result<()> {
         buffers: Buffers::new(),
         local_buffers: LocalBuffers::new(),
         processes: Processes::new(sleep.registry()?),
+        offenders: Offenders::default(),
         outcomes: Vec::with_capacity(crate::listen::udp::BATCH),
         turns: Turns::new(Clock::now().mono),
         gather: Gather::new(gather, queue),

@@ -120,10 +120,13 @@ impl Ingest {
         for outcome in &self.outcomes {
             self.journal.outcome(now, outcome);
         }
+        let local = self.inlets[number].kind == Kind::Local;
+        if local {
+            self.tell_refusals(now);
+        }
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return;
         }
-        let local = self.inlets[number].kind == Kind::Local;
         let places: [Option<SocketAddr>; BATCH] = {
             let mut places = self.buffers.datagrams().map(|(_, from)| from).filter(|_| !local);
             std::array::from_fn(|_| places.next())
