@@ -10,6 +10,7 @@ mod gather;
 mod inlet;
 mod keep;
 mod local;
+mod polled;
 mod refused;
 mod sleep;
 mod turns;
@@ -35,11 +36,13 @@ use crate::{
     journal::Journal,
     listen::{drops::KernelDrops, filter::Filter, process::Processes, udp::Buffers, uds::LocalBuffers},
     notify::Watchdog,
+    poll::Tap,
 };
 
 pub(crate) use self::{
     inlet::{Bound, Kind},
     keep::Keeper,
+    polled::Polled,
     sleep::Sleep,
     unread::tell_refused,
 };
@@ -83,6 +86,8 @@ struct Ingest {
     filter: Filter,
     keeper: Keeper,
     journal: Journal,
+    /// Where events are polled, what takes the journal's place.
+    tap: Option<Tap>,
     commands: Receiver<Command>,
     watchdog: Watchdog,
     kernel_drops: KernelDrops,
@@ -113,7 +118,20 @@ struct Ingest {
 /// # Errors
 /// The poller's: nothing can be received any more.
 pub(crate) fn run(parts: Parts) -> io::Result<()> {
-    let Parts { listeners, core, filter, keeper, journal, mut sleep, gather, commands, watchdog } = parts;
+    let (mut ingest, mut sleep) = begin(parts)?;
+    while ingest.turn() {
+        ingest.sleep(&mut sleep, MonoNs::NEVER)?;
+    }
+    ingest.stop();
+    Ok(())
+}
+
+/// The loop's state at its start, and what it sleeps with.
+///
+/// # Errors
+/// The poller's.
+fn begin(parts: Parts) -> io::Result<(Ingest, Sleep)> {
+    let Parts { listeners, core, filter, keeper, journal, sleep, gather, commands, watchdog } = parts;
     let mut families: Vec<_> = listeners.iter().filter_map(|listener| listener.bound.family()).collect();
     families.sort_unstable_by_key(|family| *family as i32);
     families.dedup();
@@ -133,6 +151,7 @@ pub(crate) fn run(parts: Parts) -> io::Result<()> {
         filter,
         keeper,
         journal,
+        tap: None,
         commands,
         watchdog,
         kernel_drops: KernelDrops::open(&families),
@@ -152,11 +171,7 @@ pub(crate) fn run(parts: Parts) -> io::Result<()> {
         next_step: MonoNs::NEVER,
     };
     ingest.resume_processes(Clock::now());
-    while ingest.turn() {
-        ingest.sleep(&mut sleep)?;
-    }
-    ingest.stop();
-    Ok(())
+    Ok((ingest, sleep))
 }
 
 impl Ingest {
@@ -185,17 +200,21 @@ impl Ingest {
 
     fn tell_changes(&mut self, now: Now) {
         while let Some(change) = self.core.poll_change() {
-            self.journal.change(&self.core, now, &change);
+            match &mut self.tap {
+                Some(tap) => tap.change(&self.core, now, self.processes.own_namespace(), &change),
+                None => self.journal.change(&self.core, now, &change),
+            }
         }
         self.journal.hand_over();
     }
 
-    /// Sleeps until something is to be done.
-    fn sleep(&mut self, sleep: &mut Sleep) -> io::Result<()> {
+    /// Sleeps until something is to be done, or until `limit`.
+    fn sleep(&mut self, sleep: &mut Sleep, limit: MonoNs) -> io::Result<()> {
         let busy = self.behind || self.asked;
         let keep = if self.keeping { self.turns.last().after(MILLI) } else { self.keeper.next() };
         let wake =
             self.core.poll_timeout().min(keep).min(self.watchdog.next()).min(self.next_look()).min(self.next_step);
+        let wake = wake.min(limit);
         if busy {
             self.turns.sleep_until(MonoNs(0));
         } else {

@@ -16,6 +16,8 @@ use std::sync::{
     mpsc::{self, Sender},
 };
 
+pub(crate) use note::is_same;
+pub(crate) use record::kind;
 pub use record::{Detail, EventRecord, Process};
 pub use refusal::{Offence, Refusal};
 pub use teller::{Teller, Telling};

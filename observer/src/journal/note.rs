@@ -83,7 +83,8 @@ impl Whom {
     }
 }
 
-fn is_same(view: &SlotView<'_>, subject: &Subject) -> bool {
+/// Whether a view of the same number and owner is of that slot.
+pub(crate) fn is_same(view: &SlotView<'_>, subject: &Subject) -> bool {
     view.unit == subject.unit && (view.unit != UnitId::NONE || view.pid == shown_pid(subject.pid))
 }
 

@@ -40,6 +40,12 @@ pub enum Misconfiguration {
     /// Rules that this build cannot follow.
     #[error("recovery: this build runs nothing when a slot stalls yet; leave every [[recovery]] out")]
     NoRecovery,
+    /// Rules for an observer that is polled.
+    #[error(
+        "recovery: an observer that is polled runs nothing when a slot stalls: whoever polls it is told; leave every \
+        [[recovery]] out"
+    )]
+    PolledRecovery,
     /// The file with the bearer token breaks a rule for secret files.
     #[error(transparent)]
     TokenFile(SecretFileError),
