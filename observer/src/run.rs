@@ -13,7 +13,9 @@ use tokio::sync::{mpsc, oneshot};
 use varta_config::ObserverConfig;
 
 pub use self::error::{Failure, Misconfiguration, RunError};
+pub(crate) use self::{bind::bind, open::new_core};
 use self::{open::Opened, serve::Order};
+pub use crate::poll::Observer;
 use crate::{command::Handle, logging::LogControl, reload::ReloadError};
 
 /// Is told where an observer listens.
@@ -61,9 +63,6 @@ pub fn run(config: ObserverConfig, options: RunOptions) -> Result<(), RunError> 
 
 /// Most orders waiting.
 const ORDERS: usize = 4;
-
-/// An observer in this process.
-pub struct Observer;
 
 impl Observer {
     /// Starts an observer on threads of its own. It takes no signals and tells no service manager.

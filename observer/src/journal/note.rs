@@ -4,6 +4,7 @@ use tokio::sync::oneshot;
 use varta_core::{Change, Core, Now, Owner, Reasons, SlotView, Subject};
 use varta_vlp::{UnitId, sealed::shown_pid};
 
+use super::Refusal;
 use crate::export::tsv::{Export, Line};
 
 /// What the journal hands to the teller, in the order in which it happened.
@@ -12,6 +13,8 @@ use crate::export::tsv::{Export, Line};
 pub(super) enum Note {
     /// A change.
     Event { id: u64, now: Now, what: What, whom: Whom },
+    /// A refused datagram of a local process.
+    Refused { id: u64, now: Now, refusal: Refusal },
     /// A row of the event file that is no event.
     Row(Line),
     /// A listener that cannot be read.
@@ -39,6 +42,8 @@ pub(super) struct Whom {
     pub(super) pid: Option<u32>,
     /// The slot's newest payload, where the slot is still there.
     pub(super) payload: Option<u32>,
+    /// The slot's newest nonce, where it is still there and has no key.
+    pub(super) nonce: Option<u64>,
     /// Why the slot is judged as it is, where it is still there.
     pub(super) reasons: Option<Reasons>,
 }
@@ -63,6 +68,7 @@ impl Whom {
                     },
                     unit_name: same.and_then(|view| view.unit_name).map(Into::into),
                     payload: same.map(|view| view.payload),
+                    nonce: same.and_then(|view| view.nonce),
                     reasons: same.and_then(|_| core.reasons(now, *slot)),
                     agent: Some(subject.agent),
                     unit: Some(subject.unit),
@@ -77,7 +83,8 @@ impl Whom {
     }
 }
 
-fn is_same(view: &SlotView<'_>, subject: &Subject) -> bool {
+/// Whether a view of the same number and owner is of that slot.
+pub(crate) fn is_same(view: &SlotView<'_>, subject: &Subject) -> bool {
     view.unit == subject.unit && (view.unit != UnitId::NONE || view.pid == shown_pid(subject.pid))
 }
 

@@ -24,7 +24,7 @@ pub struct EventRecord {
     pub agent: Option<String>,
     /// The unit's name, its id as 8 hex digits, or "" for a slot known by its pid.
     pub unit: Option<String>,
-    /// The pid as a person reads it.
+    /// The pid as a person reads it; of a refused datagram, the one that its frame named.
     pub pid: Option<u32>,
     /// The verdict before.
     pub from: Option<&'static str>,
@@ -129,6 +129,17 @@ pub enum Detail {
     BlindLimit {
         /// The limit, milliseconds.
         limit_ms: u64,
+    },
+    /// Of a refused datagram of a local process, whose frame named `pid`.
+    Refusal {
+        /// The sender's pid as the kernel says it; 0 where it does not, or where the observer's PID namespace has none for it.
+        sender_pid: u32,
+        /// The sender's user as the kernel says it.
+        sender_uid: Option<u32>,
+        /// The inode of the sender's PID namespace, where it was read.
+        namespace: Option<u64>,
+        /// The inode of the observer's.
+        observer_namespace: Option<u64>,
     },
     /// Of a suspect clock.
     Clock {
@@ -245,7 +256,7 @@ fn observer_detail(now: Now, blind_limit: u64, what: ObserverChange) -> Detail {
 }
 
 /// The event kind of a change.
-const fn kind(change: &Change) -> &'static str {
+pub(crate) const fn kind(change: &Change) -> &'static str {
     match change {
         Change::Slot { what, .. } => match what {
             SlotChange::New(_) => "new",

@@ -2,7 +2,7 @@
 
 use varta_core::{AgentChange, Cause, Change, MILLI, ObserverChange, Reasons, SlotChange, Verdict};
 
-use super::{EventRecord, note::What};
+use super::{EventRecord, Refusal, note::What};
 
 /// What the log line says.
 const fn message(change: &Change) -> &'static str {
@@ -86,6 +86,10 @@ pub(super) fn log(event: &EventRecord, change: &Change) {
     } else {
         say!(info, event, message(change));
     }
+}
+
+pub(super) fn log_refusal(event: &EventRecord, refusal: &Refusal) {
+    say!(warn, event, refusal.offence.message());
 }
 
 /// Why, in words; `slot` is the arithmetic behind the slot's verdict, where the slot is still there.

@@ -108,6 +108,20 @@ impl Processes {
         }
     }
 
+    /// The inode of the PID namespace of a process that has sent something, where it was read.
+    pub(crate) fn namespace(&self, pid: u32) -> Option<u64> {
+        match self.known.get(&pid)?.namespace {
+            Namespace::Ours => self.own,
+            Namespace::Other(inode) => Some(inode),
+            Namespace::Unknown => None,
+        }
+    }
+
+    /// The inode of the observer's own PID namespace, where the system says it.
+    pub(crate) const fn own_namespace(&self) -> Option<u64> {
+        self.own
+    }
+
     /// Looks at a process for the first time, or again where it cannot be watched.
     fn meet(&mut self, peer: Peer, arrived: MonoNs) {
         // In this order: what is read after the descriptor was opened is of the process that it stands for, as long as

@@ -38,6 +38,12 @@ pub enum Misconfiguration {
     /// The roster.
     #[error(transparent)]
     Roster(#[from] RosterError),
+    /// Rules for an observer that is polled.
+    #[error(
+        "recovery: an observer that is polled runs nothing when a slot stalls: whoever polls it is told; leave every \
+        [[recovery]] out"
+    )]
+    PolledRecovery,
     /// The file with the bearer token breaks a rule for secret files.
     #[error(transparent)]
     TokenFile(SecretFileError),

@@ -22,7 +22,7 @@ use crate::{
         http::{self, App, Setup},
         tsv,
     },
-    ingest::{Keeper, Kind, Parts, Sleep},
+    ingest::{Keeper, Parts, Sleep},
     journal::{self, Teller},
     keyring::Keyring,
     listen::filter::Filter,
@@ -83,16 +83,7 @@ impl Opened {
 
         let gather = nanos(config.ingest.gather);
         let now = Clock::now();
-        let heard = |wanted: fn(Kind) -> bool| {
-            let some = listeners.iter().filter(|listener| wanted(listener.kind));
-            some.filter_map(|listener| listener.bound.address()).collect()
-        };
-        let addresses = Addresses {
-            sealed: heard(|kind| matches!(kind, Kind::Sealed { .. })),
-            plaintext: heard(|kind| kind == Kind::Plain),
-            sockets: listeners.iter().filter_map(|listener| Some(listener.bound.path()?.to_owned())).collect(),
-            http: http.as_ref().and_then(|http| http.local_addr().ok()),
-        };
+        let addresses = Addresses::of(&listeners, http.as_ref().and_then(|http| http.local_addr().ok()));
         let aside = Aside::default();
         let http = http.map(|listener| {
             let app = App::new(Setup {
@@ -206,7 +197,7 @@ impl Serving {
 }
 
 /// A core that knows nobody yet.
-fn new_core(config: &ObserverConfig, audiences: Vec<Audience>) -> Result<Core, RunError> {
+pub(crate) fn new_core(config: &ObserverConfig, audiences: Vec<Audience>) -> Result<Core, RunError> {
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).map_err(|error| RunError::system("get randomness")(error.into()))?;
     // Its highest legal value is this type's.

@@ -78,8 +78,7 @@ fn refused(bytes: &[u8], local: bool) -> Option<Reject> {
         return Some(Reject::Decode(error));
     }
     let word = |place: usize| u32::from_le_bytes(bytes[place..place + 4].try_into().expect("four bytes"));
-    let legal = bytes.len() == 32
-        || word(48) == 0 && matches!((word(52), word(40)), (0 | 0b10, _) | (0b10000, 1..));
+    let legal = bytes.len() == 32 || word(48) == 0 && matches!((word(52), word(40)), (0 | 0b10, _) | (0b10000, 1..));
     (!legal).then_some(Reject::BadFlags)
 }
 
@@ -114,7 +113,10 @@ impl World {
         });
         match outcome {
             Outcome::Rejected(reject) => {
-                assert!(expected.is_none_or(|expected| expected == reject), "{reject:?}, and by the rules {expected:?}");
+                assert!(
+                    expected.is_none_or(|expected| expected == reject),
+                    "{reject:?}, and by the rules {expected:?}"
+                );
                 assert!(
                     expected.is_some() || matches!(reject, Reject::OutOfOrder | Reject::SlotQuota),
                     "{reject:?} of what breaks no rule"
