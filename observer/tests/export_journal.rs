@@ -133,8 +133,8 @@ fn of_observer(what: ObserverChange) -> Told {
 fn check(told: &Told, event: &Value, level_and_message: &str, row: &str) {
     assert_eq!(told.events.len(), 1);
     let mut expected = json!({
-        "id": FIRST, "at": "2026-01-01T00:00:00.001000Z", "agent": null, "unit": null, "pid": null, "from": null,
-        "to": null,
+        "id": FIRST, "at": "2026-01-01T00:00:00.001000Z", "agent": null, "unit": null, "pid": null,
+        "origin": null, "from": null, "to": null,
     });
     for (key, value) in event.as_object().unwrap() {
         expected[key] = value.clone();
@@ -155,6 +155,7 @@ fn of_api(mut event: Value) -> Value {
     event["agent"] = json!(WEB);
     event["unit"] = json!("api");
     event["pid"] = json!(4242);
+    event["origin"] = json!("NetworkVerified");
     event
 }
 
@@ -180,7 +181,7 @@ fn stall() {
         "why": "silent: last beat 2253 ms ago; promised the next within 1000 ms, so the deadline is 2250 ms after it \
             (promise, 1 more that may be lost, margin of 250 ms); overdue by 3 ms",
     }));
-    check(&told, &event, "WARN stalled: silent past its deadline", "2254000000\tstall\t4242\t-\tstall\t7");
+    check(&told, &event, "WARN stalled", "2254000000\tstall\t4242\t-\tstall\t7");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What the ingest thread notes of a change: plain values and copied names, no text.
 
 use tokio::sync::oneshot;
-use varta_core::{Change, Core, Now, Owner, Reasons, SlotView, Subject};
+use varta_core::{Change, Class, Core, Now, Owner, Reasons, SlotView, Subject};
 use varta_vlp::{UnitId, sealed::shown_pid};
 
 use super::Refusal;
@@ -40,6 +40,8 @@ pub(super) struct Whom {
     pub(super) unit_name: Option<Box<str>>,
     /// As a person reads it.
     pub(super) pid: Option<u32>,
+    /// How far its origin can be trusted, where the slot is still there.
+    pub(super) class: Option<Class>,
     /// The slot's newest payload, where the slot is still there.
     pub(super) payload: Option<u32>,
     /// The slot's newest nonce, where it is still there and has no key.
@@ -67,6 +69,7 @@ impl Whom {
                         None => name_in_roster(core, subject.agent),
                     },
                     unit_name: same.and_then(|view| view.unit_name).map(Into::into),
+                    class: same.map(|view| view.class),
                     payload: same.map(|view| view.payload),
                     nonce: same.and_then(|view| view.nonce),
                     reasons: same.and_then(|_| core.reasons(now, *slot)),

@@ -3,7 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
-use varta_core::{AgentChange, Change, MILLI, MonoNs, Now, ObserverChange, SlotChange, Verdict, WallNs};
+use varta_core::{AgentChange, Change, Class, MILLI, MonoNs, Now, ObserverChange, SlotChange, Verdict, WallNs};
 use varta_vlp::{UnitId, sealed::shown_pid};
 
 use super::{
@@ -26,6 +26,8 @@ pub struct EventRecord {
     pub unit: Option<String>,
     /// The pid as a person reads it; of a refused datagram, the one that its frame named.
     pub pid: Option<u32>,
+    /// The name of the slot's origin class, where the slot is still there.
+    pub origin: Option<&'static str>,
     /// The verdict before.
     pub from: Option<&'static str>,
     /// The verdict from now on.
@@ -176,6 +178,7 @@ pub(super) fn record(now: Now, id: u64, what: &What, whom: Whom) -> EventRecord 
         agent,
         unit,
         pid: whom.pid,
+        origin: whom.class.map(Class::name),
         from: from.map(Verdict::name),
         to: to.map(Verdict::name),
         detail: match change {

@@ -96,6 +96,7 @@ pub(super) fn record(now: Now, id: u64, refusal: &Refusal) -> EventRecord {
         agent: None,
         unit: None,
         pid: Some(refusal.claimed),
+        origin: None,
         from: None,
         to: None,
         why: refusal.why(),
