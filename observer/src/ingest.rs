@@ -43,7 +43,7 @@ use crate::{
 
 pub(crate) use self::{
     inlet::{Bound, Kind},
-    keep::Keeper,
+    keep::{Keeper, Past},
     polled::Polled,
     sleep::Sleep,
     unread::tell_refused,

@@ -3,6 +3,7 @@
 
 mod bind;
 mod error;
+mod known;
 mod open;
 mod recover;
 mod serve;
@@ -13,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use varta_config::ObserverConfig;
 
 pub use self::error::{Failure, Misconfiguration, RunError};
-pub(crate) use self::{bind::bind, open::new_core};
+pub(crate) use self::{bind::bind, known::Known};
 use self::{open::Opened, serve::Order};
 pub use crate::poll::Observer;
 use crate::{command::Handle, logging::LogControl, reload::ReloadError};
