@@ -1,4 +1,4 @@
-//! Running an observer: opening everything in an order in which each failure is told before anything has changed, then two
+//! Running an observer: opening everything in an order in which each failure is told before anything has changed, then its
 //! threads until the stop.
 
 mod bind;
