@@ -4,7 +4,10 @@ mod recovery;
 #[cfg(test)]
 mod tests;
 
-use std::{ffi::OsString, io::IsTerminal as _, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    collections::BTreeMap, ffi::OsString, io::IsTerminal as _, net::SocketAddr, path::PathBuf, process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::{Args, FromArgMatches as _};
@@ -164,6 +167,13 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// All variables that are text.
+fn whole_environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
 /// Whether text on standard error may be coloured.
 pub(crate) fn color() -> bool {
     environment("NO_COLOR").is_none() && std::io::stderr().is_terminal()
@@ -183,6 +193,7 @@ pub(crate) fn run(args: &WatchArgs) -> anyhow::Result<ExitCode> {
         log: Some(log),
         watchdog: environment("WATCHDOG_USEC").and_then(|text| text.parse().ok()).map(Duration::from_micros),
         shutdown_after: args.shutdown_after_secs.map(Duration::from_secs),
+        environment: whole_environment(),
         ..RunOptions::default()
     };
     match varta_watch::run::run(config, options) {

@@ -45,7 +45,7 @@ pub struct ObserverConfig {
 /// `[observer]`: who this observer is, and its files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// What this observer calls itself; without it, the audience its key file names.
+    /// What this observer calls itself; without it, the audience its key file names, or else the host's name.
     pub name: Option<String>,
     /// Where state is kept across restarts. Without it nothing is, and each start refuses frames from before it.
     pub state_dir: Option<PathBuf>,

@@ -20,8 +20,6 @@ pub struct Recovery {
     pub env: Vec<String>,
     /// Whether a run is only told, not begun.
     pub dry_run: bool,
-    /// Whether the rule acts on beats from the network, too: those of an operator-attested listener.
-    pub network: bool,
 }
 
 impl Default for Recovery {
@@ -34,7 +32,6 @@ impl Default for Recovery {
             timeout: Some(Duration::from_secs(3)),
             env: ["PATH", "LANG"].map(str::to_owned).into(),
             dry_run: false,
-            network: false,
         }
     }
 }

@@ -200,7 +200,6 @@ fn recovery(it: &mut Recovery) -> Vec<Field<'_>> {
         field("timeout", Restart, Slot::DurationOrOff(&mut it.timeout, from_millis(10, 60 * MINUTE))),
         field("env", Restart, env),
         field("dry_run", Restart, Slot::Flag(&mut it.dry_run)),
-        field("network", Restart, Slot::Flag(&mut it.network)),
     ]
 }
 

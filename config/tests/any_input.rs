@@ -79,10 +79,13 @@ prop_compose! {
         matching in matching(), program in "/[^\0{}]{0,10}",
         arguments in prop::collection::vec(prop_oneof!["[^\0{}]{0,10}", Just("{pid}".to_owned())], 0..4),
         debounce in duration(0, DAY), timeout in prop::option::of(duration(10, 3_600_000)),
-        env in prop::collection::vec("[A-Z_]{1,8}", 0..3), dry_run: bool, network: bool,
+        env in prop::collection::vec("[A-Z_]{1,8}", 0..3), dry_run: bool,
     ) -> Recovery {
+        // A pid is handed on for processes of the host only.
+        let local = matching.agent.as_deref().is_none_or(|agent| agent == "local");
+        let arguments = arguments.into_iter().filter(|argument| local || argument != "{pid}");
         let exec = std::iter::once(program).chain(arguments).collect();
-        Recovery { matching, exec, debounce, timeout, env, dry_run, network }
+        Recovery { matching, exec, debounce, timeout, env, dry_run }
     }
 }
 

@@ -300,6 +300,12 @@ fn mistakes_in_a_recovery_rule() {
           argument is replaced: write \"{pid}\" as one of its own"
                 .to_owned(),
         ),
+        (
+            "exec = [\"/bin/true\", \"{pid}\"]",
+            "7: recovery[0].exec: the pid of `web-1` is one of another host and means nothing here; hand on {agent} and \
+             {unit}"
+                .to_owned(),
+        ),
         ("match = \"*\"", format!("6: recovery[0].match: found \"*\"; write {fields}")),
         ("match = { agnt = \"*\" }", "6: recovery[0].match.agnt: unknown key; did you mean `agent`?".to_owned()),
         ("match = { unit = \"a b\" }", format!("6: recovery[0].match.unit: found \"a b\"; {name}")),

@@ -92,6 +92,10 @@ pub struct ShellCounters {
     pub export_lost: u64,
     /// Events that were lost because too many waited to be told.
     pub events_lost: u64,
+    /// The newest link of the audit log, where there is one.
+    pub audit: Option<crate::audit::Link>,
+    /// What recovery did, in the order of [`crate::recovery::OUTCOMES`].
+    pub recovery: [u64; crate::recovery::OUTCOMES.len()],
 }
 
 /// Upper bounds of the wake-up histogram, seconds.

@@ -4,12 +4,15 @@
 //! starve deadlines, and a question cannot hold datagrams up.
 
 mod answer;
+mod down;
 mod drain;
 mod flood;
 mod gather;
 mod inlet;
 mod keep;
 mod local;
+mod polled;
+mod refused;
 mod sleep;
 mod turns;
 mod unread;
@@ -24,6 +27,7 @@ use self::{
     answer::Asked,
     gather::Gather,
     inlet::Inlet,
+    refused::Offenders,
     turns::{Turns, Wakeups},
     unread::Filtering,
 };
@@ -32,12 +36,15 @@ use crate::{
     command::Command,
     journal::Journal,
     listen::{drops::KernelDrops, filter::Filter, process::Processes, udp::Buffers, uds::LocalBuffers},
+    poll::Tap,
+    recovery::Link,
     watchdog::Watchdog,
 };
 
 pub(crate) use self::{
     inlet::{Bound, Kind},
-    keep::Keeper,
+    keep::{Keeper, Past},
+    polled::Polled,
     sleep::Sleep,
     unread::tell_refused,
 };
@@ -71,6 +78,8 @@ pub(crate) struct Parts {
     pub(crate) gather: u64,
     pub(crate) commands: Receiver<Command>,
     pub(crate) watchdog: Watchdog,
+    /// Who is told of slots that are down.
+    pub(crate) recovery: Option<Link>,
 }
 
 /// The loop's state.
@@ -81,12 +90,16 @@ struct Ingest {
     filter: Filter,
     keeper: Keeper,
     journal: Journal,
+    /// Where events are polled, what takes the journal's place.
+    tap: Option<Tap>,
     commands: Receiver<Command>,
     watchdog: Watchdog,
+    recovery: Option<Link>,
     kernel_drops: KernelDrops,
     buffers: Buffers,
     local_buffers: LocalBuffers,
     processes: Processes,
+    offenders: Offenders,
     outcomes: Vec<Outcome>,
     turns: Turns,
     gather: Gather,
@@ -110,7 +123,23 @@ struct Ingest {
 /// # Errors
 /// The poller's: nothing can be received any more.
 pub(crate) fn run(parts: Parts) -> io::Result<()> {
-    let Parts { listeners, core, filter, keeper, journal, mut sleep, gather, commands, watchdog } = parts;
+    let (mut ingest, mut sleep) = begin(parts)?;
+    while ingest.turn() {
+        ingest.sleep(&mut sleep, MonoNs::NEVER)?;
+    }
+    ingest.stop();
+    Ok(())
+}
+
+/// The loop's state at its start, and what it sleeps with.
+///
+/// # Errors
+/// The poller's.
+fn begin(parts: Parts) -> io::Result<(Ingest, Sleep)> {
+    let Parts { listeners, mut core, filter, keeper, journal, sleep, gather, commands, watchdog, recovery } = parts;
+    if recovery.is_some() {
+        core.watch_down();
+    }
     let mut families: Vec<_> = listeners.iter().filter_map(|listener| listener.bound.family()).collect();
     families.sort_unstable_by_key(|family| *family as i32);
     families.dedup();
@@ -130,12 +159,15 @@ pub(crate) fn run(parts: Parts) -> io::Result<()> {
         filter,
         keeper,
         journal,
+        tap: None,
         commands,
         watchdog,
+        recovery,
         kernel_drops: KernelDrops::open(&families),
         buffers: Buffers::new(),
         local_buffers: LocalBuffers::new(),
         processes: Processes::new(sleep.registry()?),
+        offenders: Offenders::default(),
         outcomes: Vec::with_capacity(crate::listen::udp::BATCH),
         turns: Turns::new(Clock::now().mono),
         gather: Gather::new(gather, queue),
@@ -148,11 +180,7 @@ pub(crate) fn run(parts: Parts) -> io::Result<()> {
         next_step: MonoNs::NEVER,
     };
     ingest.resume_processes(Clock::now());
-    while ingest.turn() {
-        ingest.sleep(&mut sleep)?;
-    }
-    ingest.stop();
-    Ok(())
+    Ok((ingest, sleep))
 }
 
 impl Ingest {
@@ -174,6 +202,7 @@ impl Ingest {
         self.tell_ends(now);
         self.core.handle_timeout(seen);
         self.tell_changes(seen);
+        self.tell_down(seen);
         self.keeping = self.keeper.turn(&mut self.core, now);
         self.asked = asked == Asked::More;
         self.watchdog.turn(now);
@@ -190,17 +219,21 @@ impl Ingest {
 
     fn tell_changes(&mut self, now: Now) {
         while let Some(change) = self.core.poll_change() {
-            self.journal.change(&self.core, now, &change);
+            match &mut self.tap {
+                Some(tap) => tap.change(&self.core, now, self.processes.own_namespace(), &change),
+                None => self.journal.change(&self.core, now, &change),
+            }
         }
         self.journal.hand_over();
     }
 
-    /// Sleeps until something is to be done.
-    fn sleep(&mut self, sleep: &mut Sleep) -> io::Result<()> {
+    /// Sleeps until something is to be done, or until `limit`.
+    fn sleep(&mut self, sleep: &mut Sleep, limit: MonoNs) -> io::Result<()> {
         let busy = self.behind || self.asked;
         let keep = if self.keeping { self.turns.last().after(MILLI) } else { self.keeper.next() };
         let wake =
             self.core.poll_timeout().min(keep).min(self.watchdog.next()).min(self.next_look()).min(self.next_step);
+        let wake = wake.min(self.next_down()).min(limit);
         if busy {
             self.turns.sleep_until(MonoNs(0));
         } else {

@@ -7,6 +7,8 @@ use varta_core::{Audience, SECOND, WallNs};
 use varta_keys::ObserverKeyFile;
 use varta_vlp::key::{AudienceKey, AudienceSecret, Name};
 
+use crate::audit::AuditKey;
+
 /// What an observer key file says.
 #[derive(Debug)]
 pub(crate) struct Keyring {
@@ -14,6 +16,8 @@ pub(crate) struct Keyring {
     pub(crate) audience: String,
     /// Its key, then those of retiring audiences, each until its time.
     pub(crate) audiences: Vec<Audience>,
+    /// What the audit log is chained by.
+    pub(crate) audit: AuditKey,
 }
 
 impl Keyring {
@@ -34,8 +38,8 @@ impl Keyring {
     }
 
     /// No audience at all: every sealed frame is refused.
-    pub(crate) const fn empty() -> Self {
-        Self { audience: String::new(), audiences: Vec::new() }
+    pub(crate) fn empty() -> Self {
+        Self { audience: String::new(), audiences: Vec::new(), audit: AuditKey::unkeyed() }
     }
 
     fn new(keys: &ObserverKeyFile) -> Self {
@@ -44,7 +48,11 @@ impl Keyring {
             let until = WallNs(retiring.until.0.saturating_mul(SECOND));
             audience(&retiring.name, &retiring.secret, Some(until))
         });
-        Self { audience: keys.audience.clone(), audiences: std::iter::once(own).chain(retiring).collect() }
+        Self {
+            audience: keys.audience.clone(),
+            audiences: std::iter::once(own).chain(retiring).collect(),
+            audit: AuditKey::of(&keys.identity),
+        }
     }
 }
 

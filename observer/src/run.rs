@@ -1,18 +1,22 @@
-//! Running an observer: opening everything in an order in which each failure is told before anything has changed, then two
+//! Running an observer: opening everything in an order in which each failure is told before anything has changed, then its
 //! threads until the stop.
 
 mod bind;
 mod error;
+mod known;
 mod open;
+mod recover;
 mod serve;
 
-use std::{net::SocketAddr, path::PathBuf, thread::JoinHandle, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, thread::JoinHandle, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
 use varta_config::ObserverConfig;
 
 pub use self::error::{Failure, Misconfiguration, RunError};
+pub(crate) use self::{bind::bind, known::Known};
 use self::{open::Opened, serve::Order};
+pub use crate::poll::Observer;
 use crate::{command::Handle, logging::LogControl, reload::ReloadError};
 
 /// Is told where an observer listens.
@@ -29,6 +33,8 @@ pub struct RunOptions {
     pub watchdog: Option<Duration>,
     /// Stop cleanly after this time.
     pub shutdown_after: Option<Duration>,
+    /// What programs of recovery may be given of the environment, as far as their rules name it.
+    pub environment: BTreeMap<String, String>,
     /// Called once everything is open and the observer observes.
     pub on_ready: Option<OnReady>,
 }
@@ -58,9 +64,6 @@ pub fn run(config: ObserverConfig, options: RunOptions) -> Result<(), RunError> 
 
 /// Most orders waiting.
 const ORDERS: usize = 4;
-
-/// An observer in this process.
-pub struct Observer;
 
 impl Observer {
     /// Starts an observer on threads of its own. It takes no signals and tells no service manager. Where `[watchdog] self` is

@@ -60,6 +60,10 @@ struct Due {
 }
 
 impl Due {
+    const fn never() -> Self {
+        Self { every: None, next: MonoNs::NEVER }
+    }
+
     /// Due at once and then after so many nanoseconds; never without.
     fn new(every: Option<u64>) -> Self {
         Self { every, next: if every.is_some() { MonoNs(0) } else { MonoNs::NEVER } }
@@ -85,6 +89,12 @@ pub(crate) struct Watchdog {
 }
 
 impl Watchdog {
+    /// None at all.
+    pub(crate) const fn none() -> Self {
+        let [service, pulse, sign] = [const { Due::never() }; 3];
+        Self { service, pulse, sign, turns: 0, own: None, fed: Vec::new() }
+    }
+
     /// Opens those that are configured, the device last: from then on it runs. The service manager wants to be told within
     /// `service`.
     ///

@@ -210,7 +210,8 @@ fn status_says_what_is_asked_of_an_observer() {
         "name": "obs-1", "version": env!("CARGO_PKG_VERSION"), "started": "2026-01-01T00:00:00.000000Z",
         "verdicts": {"up": 1, "degraded": 1, "critical": 0, "stalled": 0, "departed": 0, "held": 0, "missing": 1,
             "unknown": 0},
-        "slots": 2, "agents": 1, "blind": null, "critical": false, "persist_failing": false, "changes_lost": 0,
+        "slots": 2, "agents": 1,
+            "audit": null, "blind": null, "critical": false, "persist_failing": false, "changes_lost": 0,
     });
     assert_eq!(server.get("/api/v1/status").json(), expected);
 }

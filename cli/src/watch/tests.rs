@@ -75,7 +75,7 @@ fn a_mode_is_octal_in_each_published_form() {
 fn a_recovery_command_is_a_rule_for_the_processes_of_this_host() {
     let rule = &configured(&["--recovery-exec", "/usr/bin/logger  -t varta"]).recovery[0];
     assert_eq!(rule.exec, ["/usr/bin/logger", "-t", "varta", "{pid}"]);
-    assert_eq!((rule.matching.agent.as_deref(), rule.network), (Some("local"), false));
+    assert_eq!(rule.matching.agent.as_deref(), Some("local"));
     assert_eq!((rule.debounce, rule.timeout), (Duration::from_secs(1), None));
 
     let times = ["--recovery-debounce-ms", "0", "--recovery-timeout-ms", "3000", "--recovery-exec", "sh {pid} x"];

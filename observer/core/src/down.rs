@@ -87,6 +87,12 @@ impl Core {
         Some((SlotId(number), subject, self.is_down(number).then(|| self.down(now, number))))
     }
 
+    /// Whether [`Self::poll_down`] has something to tell.
+    #[must_use]
+    pub fn has_down(&self) -> bool {
+        !self.alarms.queue.is_empty()
+    }
+
     pub(crate) fn is_down(&self, number: u32) -> bool {
         let slot = self.table.slot(number);
         match slot.phase {

@@ -8,7 +8,10 @@ use prometheus::{
 use varta_core::{Cause, STALL_BUCKETS, Verdict};
 use varta_vlp::Reject;
 
-use crate::command::{Snapshot, WAKEUP_BUCKETS};
+use crate::{
+    command::{Snapshot, WAKEUP_BUCKETS},
+    recovery::OUTCOMES,
+};
 
 /// The content type of the text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -195,6 +198,11 @@ impl Families {
         self.gauge("varta_persist_failing", "1 while state cannot be written.", shell.persist_failing.into())?;
         let name = "varta_events_lost_total";
         self.counter(name, "Events that came faster than they could be told.", shell.events_lost)?;
+        self.counters(
+            ("varta_recovery_total", "What recovery did, and what it refused to do."),
+            ["outcome"],
+            OUTCOMES.into_iter().zip(shell.recovery).map(|(name, count)| ([name], count)),
+        )?;
         self.counter("varta_export_lost_total", "Lines that the event file has lost.", shell.export_lost)?;
         let version = (env!("CARGO_PKG_VERSION"), 1);
         self.gauges(("varta_build_info", "1, with the version that runs."), "version", [version])
@@ -332,7 +340,7 @@ mod tests {
              varta_evictions_total varta_export_lost_total varta_ingest_wakeup_seconds varta_kernel_drops_total \
              varta_kernel_filter varta_kernel_filtered_total varta_origin_conflicts_total varta_persist_failing \
              varta_persist_failures_total \
-             varta_receive_buffer_bytes varta_slots varta_stall_detection_seconds"
+             varta_receive_buffer_bytes varta_recovery_total varta_slots varta_stall_detection_seconds"
         );
     }
 

@@ -4,6 +4,7 @@ use super::Ingest;
 use crate::{
     command::{Command, PAGE_ROWS, Page, Reload, SAMPLE_ROWS, SamplePage, Selector, ShellCounters, Snapshot},
     listen::filter::Filter,
+    recovery::Link,
     row::Rows,
     sample::Samples,
 };
@@ -104,6 +105,8 @@ impl Ingest {
                 persist_failing: self.keeper.is_failing(),
                 export_lost: self.journal.export_lost(),
                 events_lost: self.journal.events_lost(),
+                audit: self.recovery.as_ref().and_then(Link::newest),
+                recovery: self.recovery.as_ref().map(|link| link.outcomes().read()).unwrap_or_default(),
             },
         }
     }

@@ -136,6 +136,20 @@ impl Processes {
         }
     }
 
+    /// The inode of the PID namespace of a process that has sent something, where it was read.
+    pub(crate) fn namespace(&self, pid: u32) -> Option<u64> {
+        match self.known.get(&pid)?.namespace {
+            Namespace::Ours => self.own,
+            Namespace::Other(inode) => Some(inode),
+            Namespace::Unknown => None,
+        }
+    }
+
+    /// The inode of the observer's own PID namespace, where the system says it.
+    pub(crate) const fn own_namespace(&self) -> Option<u64> {
+        self.own
+    }
+
     /// Looks at a process for the first time, or again where it cannot be watched.
     fn meet(&mut self, peer: Peer, arrived: MonoNs) {
         // In this order: what is read after the descriptor was opened is of the process that it stands for, as long as
@@ -254,6 +268,26 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     Some(Stat { zombie, started, status })
 }
 
+/// Who has a pid now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// The process that is meant.
+    Same,
+    /// Nobody.
+    Gone,
+    /// Another process, or one that may be.
+    Another,
+}
+
+/// Who has `pid` now, where `process` told the one that is meant from others; 0 if nothing did.
+pub(crate) fn presence(pid: u32, process: u64) -> Presence {
+    match read_stat(pid) {
+        None => Presence::Gone,
+        Some(stat) if process != 0 && stat.started.saturating_add(1) == process => Presence::Same,
+        Some(_) => Presence::Another,
+    }
+}
+
 /// Asks for as many descriptors as this process may have: it holds one for each local agent.
 pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -315,6 +349,10 @@ mod tests {
         assert_eq!(processes.poll_end(), Some((peer.pid, 0, Exit::Unknown)));
         assert_eq!(processes.poll_end(), None);
         assert!(!processes.resume(peer.pid, started));
+        assert_eq!(presence(peer.pid, started), Presence::Gone);
+        let own = processes.identify(Peer { pid: std::process::id(), uid: 0 }, MonoNs(u64::MAX)).unwrap().0;
+        let presences = [own, own + 1, 0].map(|process| presence(std::process::id(), process));
+        assert_eq!(presences, [Presence::Same, Presence::Another, Presence::Another]);
     }
 
     #[test]

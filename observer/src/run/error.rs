@@ -6,6 +6,7 @@ use varta_client::keyfile::{KeyFileError, SecretFileError};
 use varta_config::ConfigError;
 
 use crate::{
+    audit::AuditError,
     export::tsv::ExportError,
     listen::{udp::ListenError, uds::LocalError},
     roster::RosterError,
@@ -38,9 +39,12 @@ pub enum Misconfiguration {
     /// The roster.
     #[error(transparent)]
     Roster(#[from] RosterError),
-    /// Rules that this build cannot follow.
-    #[error("recovery: this build runs nothing when a slot stalls yet; leave every [[recovery]] out")]
-    NoRecovery,
+    /// Rules for an observer that is polled.
+    #[error(
+        "recovery: an observer that is polled runs nothing when a slot stalls: whoever polls it is told; leave every \
+        [[recovery]] out"
+    )]
+    PolledRecovery,
     /// The file with the bearer token breaks a rule for secret files.
     #[error(transparent)]
     TokenFile(SecretFileError),
@@ -75,6 +79,9 @@ pub enum Failure {
     /// The state directory cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The audit log cannot be used.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The event file cannot be opened.
     #[error(transparent)]
     Export(#[from] ExportError),
@@ -133,6 +140,7 @@ into_run_error! {
     RosterError => Configuration,
     ListenError => Failed,
     LocalError => Failed,
+    AuditError => Failed,
     StateError => Failed,
     ExportError => Failed,
     WatchdogError => Failed,

@@ -17,6 +17,7 @@ use tokio::{
 use super::{
     Failure, RunError,
     open::{HttpParts, Opened},
+    recover::RecoveryThread,
 };
 use crate::{
     command::{Command, Handle, Unanswered},
@@ -135,11 +136,12 @@ impl Opened {
     }
 
     async fn attend(self, mut orders: mpsc::Receiver<Order>, daemon: bool) -> Result<(), RunError> {
-        let Self { addresses, parts, teller, http, mut in_force, shutdown_after, on_ready, name } = self;
+        let Self { addresses, parts, teller, recovery, http, mut in_force, shutdown_after, on_ready, name } = self;
         let manager = Manager::new(daemon, &name);
         let signals = daemon.then(Signals::new).transpose();
         let mut signals = signals.map_err(RunError::system("take signals"))?;
         let telling = teller.spawn().map_err(RunError::system("start the thread that tells what happens"))?;
+        let recovery = recovery.map(RecoveryThread::spawn).transpose()?;
         let mut ingest = IngestThread::spawn(move || crate::ingest::run(parts))?;
         let http = http.map(HttpParts::spawn).transpose().map_err(RunError::system("serve HTTP"))?;
         if let Some(on_ready) = on_ready {
@@ -163,6 +165,11 @@ impl Opened {
             http.finish().await;
         }
         let result = ingest.result();
+        if let Some(recovery) = recovery
+            && !recovery.finish().await
+        {
+            tracing::warn!("recovery did not end in time");
+        }
         if !telling.finish(TELL_LIMIT).await {
             tracing::warn!("not everything that happened could be told in time; the last events are lost");
         }

@@ -111,13 +111,3 @@ fn an_event_file_that_cannot_be_opened_is_named() {
     rig.config.export.file = Some(place.clone());
     assert!(rig.refusal().to_string().contains(&place.display().to_string()));
 }
-
-#[test]
-fn recovery_that_is_not_built_yet_is_refused() {
-    let mut rig = Rig::new();
-    let rule = varta_config::Recovery { exec: vec!["/bin/true".to_owned()], ..varta_config::Recovery::default() };
-    rig.config.recovery.push(rule);
-    let error = rig.refusal();
-    assert!(is_configuration(&error));
-    assert!(error.to_string().contains("leave every [[recovery]] out"), "{error}");
-}

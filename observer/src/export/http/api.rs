@@ -46,6 +46,8 @@ pub(super) struct Status {
     critical: bool,
     persist_failing: bool,
     changes_lost: u64,
+    /// The newest link of the audit log, as `varta audit verify --against` takes it.
+    audit: Option<String>,
 }
 
 pub(super) async fn status(State(app): State<App>) -> Result<Json<Status>, Failure> {
@@ -64,6 +66,7 @@ pub(super) async fn status(State(app): State<App>) -> Result<Json<Status>, Failu
         critical,
         persist_failing: snapshot.shell.persist_failing,
         changes_lost: snapshot.counters.changes_lost,
+        audit: snapshot.shell.audit.map(|link| link.to_string()),
     }))
 }
 
