@@ -26,8 +26,8 @@ use varta_vlp::{
     key::{AudienceKey, AudienceSecret, IdentitySecret, Name},
 };
 use varta_watch::{
-    logging,
-    run::{Observer, RunOptions, Running},
+    Observer, logging,
+    run::{RunOptions, Running},
 };
 
 use crate::{duration, watch::color};

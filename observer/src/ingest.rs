@@ -36,8 +36,8 @@ use crate::{
     command::Command,
     journal::Journal,
     listen::{drops::KernelDrops, filter::Filter, process::Processes, udp::Buffers, uds::LocalBuffers},
-    poll::Tap,
     recovery::Link,
+    tap::Tap,
     watchdog::Watchdog,
 };
 

@@ -29,13 +29,15 @@ mod notify;
 mod poll;
 mod reload;
 mod roster;
+mod tap;
 mod watchdog;
 
 pub use listen::udp::ListenError;
-pub use poll::{Event, Observer};
+pub use poll::Observer;
 pub use reload::ReloadError;
 pub use roster::RosterError;
 pub use run::{Addresses, RunError, RunOptions, Running, StopHandle, run};
+pub use tap::Event;
 pub use varta_core::{Change, Class, Class as BeatOrigin, Exit, Owner, Reject, SlotChange, Subject, Verdict};
 pub use varta_vlp::{DecodeError, Status};
 pub use watchdog::WatchdogError;

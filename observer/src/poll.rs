@@ -1,20 +1,17 @@
 //! An observer without threads and without the daemon: whoever polls it turns its loop.
 
-mod event;
 mod open;
-mod tap;
 
 use std::{path::Path, time::Duration};
 
 use varta_config::{Listen, ObserverConfig};
 use varta_core::Subject;
 
-pub use self::event::Event;
-pub(crate) use self::tap::{Tap, Told};
 use crate::{
     ingest::Polled,
     roster::nanos,
-    run::{Addresses, RunError},
+    run::{self, Addresses, RunError, RunOptions, Running},
+    tap::Event,
 };
 
 /// How long a poll waits at most, unless [`Observer::set_read_timeout`] says otherwise.
@@ -64,6 +61,15 @@ pub struct Observer {
 }
 
 impl Observer {
+    /// Starts an observer on threads of its own. It takes no signals and tells no service manager. Where `[watchdog] self` is
+    /// set, it ends the whole process when it hangs.
+    ///
+    /// # Errors
+    /// [`RunError`] of whatever cannot be opened.
+    pub fn start(config: ObserverConfig, options: RunOptions) -> Result<Running, RunError> {
+        run::start(config, options)
+    }
+
     /// An observer to be polled, of the processes that beat at the local socket `path`. Its file, which only this user may
     /// write to, goes with the observer. `threshold` is the silence allowed to a process that promises nothing, 10 ms to
     /// 1 d. Nothing is kept over a restart.

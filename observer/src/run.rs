@@ -16,7 +16,6 @@ use varta_config::ObserverConfig;
 pub use self::error::{Failure, Misconfiguration, RunError};
 pub(crate) use self::{bind::bind, known::Known};
 use self::{open::Opened, serve::Order};
-pub use crate::poll::Observer;
 use crate::{command::Handle, logging::LogControl, reload::ReloadError};
 
 /// Is told where an observer listens.
@@ -65,22 +64,19 @@ pub fn run(config: ObserverConfig, options: RunOptions) -> Result<(), RunError> 
 /// Most orders waiting.
 const ORDERS: usize = 4;
 
-impl Observer {
-    /// Starts an observer on threads of its own. It takes no signals and tells no service manager. Where `[watchdog] self` is
-    /// set, it ends the whole process when it hangs.
-    ///
-    /// # Errors
-    /// [`RunError`] of whatever cannot be opened.
-    pub fn start(config: ObserverConfig, options: RunOptions) -> Result<Running, RunError> {
-        let opened = Opened::open(config, options)?;
-        let (addresses, handle) = (opened.addresses().clone(), opened.handle().clone());
-        let (orders, receiver) = mpsc::channel(ORDERS);
-        let thread = std::thread::Builder::new()
-            .name("varta-observer".to_owned())
-            .spawn(move || opened.serve(receiver, false))
-            .map_err(RunError::system("start a thread"))?;
-        Ok(Running { addresses, handle, stop: StopHandle { orders }, thread })
-    }
+/// Starts an observer on threads of its own.
+///
+/// # Errors
+/// [`RunError`] of whatever cannot be opened.
+pub(crate) fn start(config: ObserverConfig, options: RunOptions) -> Result<Running, RunError> {
+    let opened = Opened::open(config, options)?;
+    let (addresses, handle) = (opened.addresses().clone(), opened.handle().clone());
+    let (orders, receiver) = mpsc::channel(ORDERS);
+    let thread = std::thread::Builder::new()
+        .name("varta-observer".to_owned())
+        .spawn(move || opened.serve(receiver, false))
+        .map_err(RunError::system("start a thread"))?;
+    Ok(Running { addresses, handle, stop: StopHandle { orders }, thread })
 }
 
 /// An observer that runs in this process. Dropping it stops the observer and does not wait for that.

@@ -7,7 +7,7 @@ use varta_core::{Exit, Now, Outcome, Owner};
 use super::{Ingest, Parts, Sleep, begin, inlet::Kind};
 use crate::{
     clock::Clock,
-    poll::{Tap, Told},
+    tap::{Tap, Told},
 };
 
 /// An ingest loop that is turned from outside. Dropping it saves the state exactly.

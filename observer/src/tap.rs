@@ -1,11 +1,13 @@
 //! What happened, as events, until they are asked for.
 
+mod event;
+
 use std::{collections::VecDeque, io};
 
 use varta_core::{Beat, Change, Class, Core, Exit, MonoNs, Now, Owner, Reject, SlotChange, SlotId, Subject, Verdict};
 use varta_vlp::{UnitId, sealed::shown_pid};
 
-use super::Event;
+pub use self::event::Event;
 use crate::journal::{Offence, Refusal, is_same};
 
 /// An event, and whom it is about where it is about a slot.
