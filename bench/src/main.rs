@@ -32,6 +32,7 @@ mod exec;
 mod flood;
 mod follow;
 mod load;
+mod local;
 mod machine;
 #[path = "../embed/src/measure.rs"]
 mod measure;
@@ -71,6 +72,11 @@ enum Verb {
     Asks(spine::served::AsksArgs),
     /// Genuine agents in one process, to stand beside a flood.
     Agents(agents::AgentsArgs),
+    /// Our observer of local processes beside the published varta-watch 0.2.0, on the same processes.
+    Local(local::LocalArgs),
+    /// One of these processes.
+    #[command(hide = true)]
+    LocalAgent(local::agent::AgentArgs),
 }
 
 fn main() -> ExitCode {
@@ -83,6 +89,8 @@ fn main() -> ExitCode {
         Verb::Asks(args) => spine::served::asks(&args),
         Verb::Churn(args) => churn::run(&args),
         Verb::Agents(args) => agents::run(&args),
+        Verb::Local(args) => local::run(&args),
+        Verb::LocalAgent(args) => local::agent::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -25,6 +25,7 @@ use clap::{Args, ValueEnum};
 use varta_client::keyfile::UnixSeconds;
 use varta_keys::{Vault, create_all};
 
+pub(crate) use self::line::grouped;
 use self::report::Report;
 use crate::{
     clock,
@@ -166,7 +167,7 @@ fn observer_key(directory: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// The value in the middle.
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

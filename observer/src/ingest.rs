@@ -224,7 +224,7 @@ impl Ingest {
                 None => self.journal.change(&self.core, now, &change),
             }
         }
-        self.journal.hand_over();
+        self.journal.hand_over_due(self.turns.last());
     }
 
     /// Sleeps until something is to be done, or until `limit`.
@@ -233,7 +233,7 @@ impl Ingest {
         let keep = if self.keeping { self.turns.last().after(MILLI) } else { self.keeper.next() };
         let wake =
             self.core.poll_timeout().min(keep).min(self.watchdog.next()).min(self.next_look()).min(self.next_step);
-        let wake = wake.min(self.next_down()).min(limit);
+        let wake = wake.min(self.next_down()).min(self.journal.due()).min(limit);
         if busy {
             self.turns.sleep_until(MonoNs(0));
         } else {

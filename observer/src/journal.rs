@@ -23,7 +23,7 @@ pub use refusal::{Offence, Refusal};
 pub use teller::{Teller, Telling};
 
 use tokio::sync::oneshot;
-use varta_core::{Beat, Change, Core, MonoNs, Now, Outcome, Reject};
+use varta_core::{Beat, Change, Core, MILLI, MonoNs, Now, Outcome, Reject};
 use varta_vlp::sealed::shown_pid;
 
 use self::note::{Note, What, Whom};
@@ -37,6 +37,8 @@ use crate::export::{
 pub const WAITING: usize = 16_384;
 /// Notes handed over at once, so that telling begins while noting goes on.
 const TOGETHER: usize = 256;
+/// Rows of beats wait so long for others, nanoseconds: to wake two threads for each would cost more than all else.
+const GATHER: u64 = 100 * MILLI;
 
 /// What both halves see.
 #[derive(Debug, Default)]
@@ -52,6 +54,8 @@ pub struct Journal {
     start: Now,
     next_id: u64,
     notes: Vec<Note>,
+    /// When they are to be handed over.
+    due: MonoNs,
     queue: Sender<Vec<Note>>,
     shared: Arc<Shared>,
     export: Option<Export>,
@@ -69,7 +73,7 @@ pub fn channel(start: Now, events: Option<Ring>, export: Option<Export>, beats: 
     let shared = Arc::<Shared>::default();
     let teller = Teller::new(start, notes, Arc::clone(&shared), events, export.clone());
     let next_id = start.wall.0 / 1000 + 1;
-    (Journal { start, next_id, notes: Vec::new(), queue, shared, export, lost: 0, beats }, teller)
+    (Journal { start, next_id, notes: Vec::new(), due: MonoNs::NEVER, queue, shared, export, lost: 0, beats }, teller)
 }
 
 impl Journal {
@@ -143,12 +147,16 @@ impl Journal {
     }
 
     fn beat(&mut self, at: MonoNs, beat: &Beat) {
+        let due = self.due.min(at.after(GATHER));
         self.row(at, "beat", |line| {
             line.pid = Some(shown_pid(beat.subject.pid));
             line.nonce = Some(beat.nonce);
             line.status = Some(beat.status.name());
             line.payload = Payload::Number(beat.payload);
         });
+        if !self.notes.is_empty() {
+            self.due = due;
+        }
     }
 
     /// Notes that reading from `listener` failed.
@@ -173,13 +181,28 @@ impl Journal {
 
     fn note(&mut self, note: Note) {
         self.notes.push(note);
+        self.due = MonoNs(0);
         if self.notes.len() >= TOGETHER {
             self.hand_over();
         }
     }
 
-    /// Hands what was noted to the teller; call it at the end of each turn.
+    /// When [`Self::hand_over_due`] is next to be called: at once with anything but rows of beats, which gather.
+    #[must_use]
+    pub const fn due(&self) -> MonoNs {
+        self.due
+    }
+
+    /// Hands what was noted to the teller, once it is due; call it at the end of each turn.
+    pub fn hand_over_due(&mut self, now: MonoNs) {
+        if self.due <= now {
+            self.hand_over();
+        }
+    }
+
+    /// Hands what was noted to the teller.
     pub fn hand_over(&mut self) {
+        self.due = MonoNs::NEVER;
         if !self.notes.is_empty() {
             // Without a teller nobody misses them.
             let _ = self.queue.send(std::mem::take(&mut self.notes));

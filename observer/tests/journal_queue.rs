@@ -17,7 +17,7 @@ use std::{
 
 use export_world::{START, Says, World};
 use tokio::sync::oneshot::{self, error::TryRecvError};
-use varta_core::{AgentChange, Change, MILLI, Now, Outcome};
+use varta_core::{AgentChange, Change, MILLI, MonoNs, Now, Outcome};
 use varta_vlp::{Generation, key::Name};
 use varta_watch::{
     export::{
@@ -132,6 +132,37 @@ fn room_comes_back_and_the_ids_show_what_was_lost() {
     assert!(runtime.block_on(telling.finish(PATIENCE)));
     let newest: Vec<_> = ring.after(Some(last - 1), 9).iter().map(|entry| entry.id).collect();
     assert_eq!(newest, [last, last + 8], "seven ids are missing");
+}
+
+#[test]
+fn rows_of_beats_gather_until_they_are_due_or_an_event_comes() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.tsv");
+    let (export, writer) = tsv::open(&path).unwrap();
+    let mut world = World::new(1);
+    let (journal, teller) = journal::channel(START, None, Some(export), true);
+    world.journal = Some(journal);
+    accepted(&mut world, 1);
+    let due = |world: &World| world.journal.as_ref().unwrap().due();
+    let hand_over = |world: &mut World, now| world.journal.as_mut().unwrap().hand_over_due(now);
+    assert_eq!(due(&world), MonoNs::NEVER, "a slot's first beat is an event");
+    accepted(&mut world, 2);
+    let first = world.now.mono.after(100 * MILLI);
+    accepted(&mut world, 3);
+    hand_over(&mut world, MonoNs(first.0 - 1));
+    assert_eq!(due(&world), first, "the first says when");
+    hand_over(&mut world, first);
+    assert_eq!(due(&world), MonoNs::NEVER);
+    accepted(&mut world, 4);
+    note(&mut world, 1..=1);
+    assert_eq!(due(&world), MonoNs(0), "an event is told at once");
+    accepted(&mut world, 5);
+    assert_eq!(due(&world), MonoNs::NEVER, "and what came after it went along");
+    drop(world.journal.take());
+    tell(teller);
+    assert!(writer.finish(PATIENCE));
+    let kinds: Vec<_> = lines(&path).iter().map(|line| line.split('\t').nth(1).unwrap().to_owned()).collect();
+    assert_eq!(kinds, ["beat", "new", "beat", "beat", "beat", "generation", "beat"]);
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub(crate) struct Line {
 }
 
 /// Thousands apart.
-pub(super) fn grouped(value: f64) -> String {
+pub(crate) fn grouped(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {

@@ -2,7 +2,8 @@
 
 use std::{
     collections::HashMap,
-    fs, io,
+    fs,
+    io::{self, Read as _},
     os::{
         fd::{AsFd as _, AsRawFd as _, OwnedFd},
         unix::fs::MetadataExt as _,
@@ -19,6 +20,8 @@ use varta_core::{Exit, MonoNs, Reject, SECOND};
 
 use super::uds::Peer;
 
+/// More than `/proc/PID/stat` can have: 52 numbers of 20 digits at most, and a name.
+const STAT_ROOM: usize = 2048;
 /// Tokens of processes are their pids above this; pids have 22 bits.
 const TOKENS: usize = 1 << 24;
 
@@ -254,7 +257,10 @@ fn namespace_inode(process: &str) -> Option<u64> {
 }
 
 fn read_stat(pid: u32) -> Option<Stat> {
-    parse_stat(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+    // It is whole in one read; to ask for more, and for its size before, would double what a first beat costs.
+    let mut text = [0; STAT_ROOM];
+    let len = fs::File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut text).ok()?;
+    parse_stat(&text[..len])
 }
 
 /// The name stands in brackets and may hold anything, brackets too; what comes after the last one is counted from the

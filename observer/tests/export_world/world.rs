@@ -154,7 +154,7 @@ impl World {
         while let Some(change) = self.core.poll_change() {
             journal.change(&self.core, self.now, &change);
         }
-        journal.hand_over();
+        journal.hand_over_due(self.now.mono);
     }
 
     fn answer(&mut self, command: Command) -> bool {
