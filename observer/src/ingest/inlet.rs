@@ -146,6 +146,13 @@ impl Inlet {
         self.readable = true;
     }
 
+    /// Takes what is there out of a queue that holds few. What goes wrong is met again when it is read.
+    pub(super) fn take_out(&mut self) {
+        if let Socket::Local(uds) = &mut self.socket {
+            let _ = uds.take_out();
+        }
+    }
+
     /// Reads a batch into the room of its kind. An error is read past: the next datagram wakes the loop again. It is handed
     /// to `tell`, once.
     pub(super) fn receive(

@@ -21,6 +21,8 @@ impl Ingest {
                 }
             };
             self.outcomes.push(self.core.handle_unsealed(now, number, sender, bytes));
+            // Meanwhile others may have filled the queue.
+            self.inlets[number].take_out();
         }
     }
 

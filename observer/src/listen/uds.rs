@@ -1,6 +1,7 @@
 //! A local socket: datagrams whose sender the kernel names.
 
 use std::{
+    collections::VecDeque,
     fs, io,
     io::IoSliceMut,
     os::{
@@ -33,6 +34,8 @@ use super::udp::{BATCH, Received, wall};
 
 /// One byte more than the longest legal datagram, so that a longer one is seen to be longer.
 const ROOM: usize = BODY_LEN + 1;
+/// Datagrams taken out of the kernel's queue ahead of their being judged; half a megabyte of them.
+const AHEAD: usize = 4096;
 
 /// Why a local socket cannot be listened on. Its text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -176,15 +179,20 @@ impl LocalBuffers {
 }
 
 /// A local socket as the ingest thread has it.
+///
+/// The kernel holds few datagrams for it, ten where nobody says otherwise, and turns further senders away. So what is there
+/// is taken out at once, and judged afterwards.
 pub(crate) struct Uds {
     bound: BoundLocal,
+    /// Taken out and not judged yet, oldest first.
+    ahead: VecDeque<([u8; ROOM], Envelope)>,
     /// For a time and credentials, and nothing else: descriptors find no room, so that none is ever ours to close.
     control: Vec<u8>,
 }
 
 impl Uds {
     pub(crate) fn new(bound: BoundLocal) -> Self {
-        Self { bound, control: cmsg_space!(TimeSpec, UnixCredentials) }
+        Self { bound, ahead: VecDeque::new(), control: cmsg_space!(TimeSpec, UnixCredentials) }
     }
 
     /// The descriptor, to be polled.
@@ -192,28 +200,40 @@ impl Uds {
         self.bound.socket.as_raw_fd()
     }
 
-    /// Reads up to [`BATCH`] datagrams without waiting and without allocating.
+    /// Takes out what is there, without waiting. Returns whether nothing was left.
     ///
     /// # Errors
-    /// What the system said of the first one, other than that there is nothing to read.
-    pub(crate) fn receive(&mut self, buffers: &mut LocalBuffers) -> io::Result<Received> {
-        let mut heard = Received::default();
-        for (bytes, envelope) in buffers.bytes.iter_mut().zip(&mut buffers.envelopes) {
-            match receive_one(self.bound.socket.as_raw_fd(), bytes, &mut self.control) {
-                Ok(received) => {
-                    *envelope = received;
-                    heard.arrived = heard.arrived.or(received.arrived);
-                    heard.count += 1;
-                }
-                Err(Errno::EAGAIN) => {
-                    heard.emptied = true;
-                    break;
-                }
-                // The next call meets the error again if it lasts.
-                Err(_) if heard.count > 0 => break,
+    /// What the system said.
+    pub(crate) fn take_out(&mut self) -> io::Result<bool> {
+        let mut bytes = [0; ROOM];
+        while self.ahead.len() < AHEAD {
+            match receive_one(self.bound.socket.as_raw_fd(), &mut bytes, &mut self.control) {
+                Ok(envelope) => self.ahead.push_back((bytes, envelope)),
+                Err(Errno::EAGAIN) => return Ok(true),
                 Err(errno) => return Err(errno.into()),
             }
         }
+        Ok(false)
+    }
+
+    /// Hands out up to [`BATCH`] datagrams, oldest first, without waiting.
+    ///
+    /// # Errors
+    /// What the system said where there is nothing to hand out.
+    pub(crate) fn receive(&mut self, buffers: &mut LocalBuffers) -> io::Result<Received> {
+        let taken = self.take_out();
+        if self.ahead.is_empty() {
+            return taken.map(|emptied| Received { emptied, ..Received::default() });
+        }
+        let mut heard = Received::default();
+        for (bytes, envelope) in buffers.bytes.iter_mut().zip(&mut buffers.envelopes) {
+            let Some(next) = self.ahead.pop_front() else { break };
+            (*bytes, *envelope) = next;
+            heard.arrived = heard.arrived.or(envelope.arrived);
+            heard.count += 1;
+        }
+        // An error that lasts is met again.
+        heard.emptied = self.ahead.is_empty() && taken.unwrap_or(false);
         Ok(heard)
     }
 }
