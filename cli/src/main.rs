@@ -34,7 +34,7 @@ struct Args {
 #[derive(Subcommand)]
 enum Verb {
     Dev(dev::DevArgs),
-    Watch(watch::WatchArgs),
+    Watch(Box<watch::WatchArgs>),
     Beat(beat::BeatArgs),
     Exec(exec::ExecArgs),
     Status(status::StatusArgs),

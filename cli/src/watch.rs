@@ -19,7 +19,8 @@ use varta_watch::{
 
 /// Observe: verify beats, tell silences, serve metrics. With --config, or with flags alone.
 ///
-/// Flags alone keep no state, serve no HTTP unless told where, and export every beat. By the name varta-watch it takes the
+/// Flags alone keep no state, serve no HTTP unless told where, and export every beat, to a file that is not rotated unless
+/// told when. By the name varta-watch it takes the
 /// flags of the published program of that name, of which --socket and --threshold-ms are required.
 ///
 /// SIGHUP takes changed files; SIGTERM and SIGINT stop cleanly. Exits 0 if stopped on request, 1 if it failed while
@@ -62,6 +63,19 @@ pub(crate) struct WatchArgs {
     /// Append events to this file, tab-separated.
     #[arg(long, value_name = "FILE")]
     export_file: Option<PathBuf>,
+    /// Put that file aside before it is larger than this, as FILE.1, and keep as many as the configuration says: 5 without one.
+    #[arg(long, value_name = "N")]
+    export_file_max_bytes: Option<u32>,
+    /// Replace this file once a second by a line of two numbers while beats are read: the turns of the loop that reads them,
+    /// and the time in nanoseconds since 1970.
+    #[arg(long, value_name = "PATH")]
+    heartbeat_file: Option<PathBuf>,
+    /// End with exit status 1 if that loop has not turned for this many seconds.
+    #[arg(long, value_name = "SECS")]
+    self_watchdog_secs: Option<u64>,
+    /// Feed this watchdog device of the kernel while that loop turns. Only a clean stop disarms it.
+    #[arg(long, value_name = "PATH")]
+    hw_watchdog: Option<PathBuf>,
     /// Stop cleanly after this many seconds.
     #[arg(long, value_name = "S")]
     shutdown_after_secs: Option<u64>,
@@ -99,6 +113,7 @@ impl WatchArgs {
             None => {
                 let mut config = ObserverConfig::default();
                 config.http.listen = None;
+                (config.export.rotate_at, config.export.keep) = (None, 5);
                 config
             }
         };
@@ -114,6 +129,8 @@ impl WatchArgs {
             (&self.roster, &mut identity.roster_file),
             (&self.state, &mut identity.state_dir),
             (&self.export_file, &mut config.export.file),
+            (&self.heartbeat_file, &mut config.watchdog.heartbeat_file),
+            (&self.hw_watchdog, &mut config.watchdog.device),
         ] {
             if given.is_some() {
                 known.clone_from(given);
@@ -127,6 +144,12 @@ impl WatchArgs {
         }
         if let Some(ms) = self.threshold_ms {
             config.stall.threshold = Duration::from_millis(ms);
+        }
+        if self.export_file_max_bytes.is_some() {
+            config.export.rotate_at = self.export_file_max_bytes;
+        }
+        if let Some(secs) = self.self_watchdog_secs {
+            config.watchdog.limit = Some(Duration::from_secs(secs));
         }
         if let Some(rule) = self.recovery.rule(path)? {
             config.recovery = vec![rule];

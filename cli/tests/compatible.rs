@@ -46,7 +46,11 @@ fn its_help_knows_every_published_flag() {
         "--socket-mode",
         "--read-timeout-ms",
         "--export-file",
+        "--export-file-max-bytes",
         "--prom-addr",
+        "--heartbeat-file",
+        "--self-watchdog-secs",
+        "--hw-watchdog",
         "--shutdown-after-secs",
     ] {
         assert!(help.contains(flag), "{flag}: {help}");

@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::Value;
 use varta_config::{Listen, ObserverConfig};
-use varta_watch::{Observer, RunOptions, Running};
+use varta_watch::{Event, Exit, Observer, RunOptions, Running, Verdict};
 
 /// Far longer than anything here takes.
 const TURNS: u32 = 10_000;
@@ -122,6 +122,51 @@ fn a_killed_process_is_told_at_once_with_its_signal() {
     assert!(slot["why"].as_str().unwrap().contains("signal 9"), "{slot}");
     assert_eq!(host.stalls(), 1.0);
     agent.wait().unwrap();
+}
+
+#[test]
+fn whoever_polls_is_told_of_an_end_and_of_the_stall_that_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("varta.sock");
+    let mut observer = Observer::bind(&path, Duration::from_secs(3600)).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_varta"));
+    command.arg("beat").arg("--socket").arg(&path).args(["--every", "30m"]).stderr(Stdio::null());
+    let mut agent = command.spawn().unwrap();
+    let mut next = |kind| {
+        wait(kind, || {
+            let event = observer.poll()?;
+            // One that is held up says so, too.
+            (!matches!(event, Event::Changed(..))).then_some(event)
+        })
+    };
+    let event = next("beat");
+    assert!(matches!(event, Event::Beat { pid, nonce: 1, .. } if pid == agent.id()), "{event:?}");
+    let event = next("new");
+    assert!(matches!(event, Event::New { to: Verdict::Up, .. }), "{event:?}");
+    agent.kill().unwrap();
+    let event = next("exit");
+    assert!(matches!(event, Event::Exit { pid, exit: Exit::Signal(9), .. } if pid == agent.id()), "{event:?}");
+    let event = next("stall");
+    assert!(matches!(event, Event::Stall { pid, last_nonce: 1, .. } if pid == agent.id()), "{event:?}");
+    agent.wait().unwrap();
+}
+
+#[test]
+#[ignore = "needs root: starts a process in a PID namespace of its own"]
+fn a_process_of_another_pid_namespace_is_refused_and_told_with_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("varta.sock");
+    let mut observer = Observer::bind(&path, Duration::from_secs(3600)).unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--kill-child", "sh", "-c", "\"$0\" beat --socket \"$1\" --every 30m & wait"]);
+    let agent = command.arg(env!("CARGO_BIN_EXE_varta")).arg(&path).stderr(Stdio::null()).spawn().unwrap();
+    let event = wait("it is refused", || observer.poll());
+    let Event::NamespaceConflict { claimed_pid, observed_ns_inode, observer_ns_inode, .. } = event else {
+        panic!("{event:?}")
+    };
+    assert_eq!(claimed_pid, 2, "its own count");
+    assert!(observed_ns_inode.is_some() && observer_ns_inode.is_some() && observed_ns_inode != observer_ns_inode);
+    end(agent);
 }
 
 #[test]

@@ -349,7 +349,7 @@ fn an_agent_that_listener_and_roster_vouch_for_is_recovered_by_name_until_it_is_
 #[test]
 fn a_pid_of_another_host_is_handed_to_nobody() {
     let shared = tempfile::tempdir().unwrap();
-    let rule = "match = { agent = \"web-1\" }";
+    let rule = "match = { agent = \"*\" }";
     let mut world = World::with(&script_to(shared.path(), ""), "{pid}", rule, Some(ROSTER));
     let pid = world.sealed_agent();
     world.logged("web-1", "first heard");

@@ -24,7 +24,7 @@ mod units;
 pub use error::{ConfigError, Problem, Problems};
 pub use observer::{
     Acceptance, At, Export, Http, Identity, Ingest, KernelFilter, Limits, Listen, Log, LogFormat, LogLevel, Metrics,
-    ObserverConfig, PerAgent, Stall, Trust,
+    ObserverConfig, PerAgent, Stall, Trust, Watchdog,
 };
 pub use read::MAX_FILE_BYTES;
 pub use recovery::{Audit, Match, Recovery, RecoveryBrake};

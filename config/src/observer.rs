@@ -36,6 +36,8 @@ pub struct ObserverConfig {
     pub metrics: Metrics,
     /// `[export]`: the event file.
     pub export: Export,
+    /// `[watchdog]`: who notices that the ingest loop does not turn.
+    pub watchdog: Watchdog,
     /// `[log]`: the log on standard error.
     pub log: Log,
 }
@@ -43,7 +45,7 @@ pub struct ObserverConfig {
 /// `[observer]`: who this observer is, and its files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// What this observer calls itself; without it, the audience its key file names.
+    /// What this observer calls itself; without it, the audience its key file names, or else the host's name.
     pub name: Option<String>,
     /// Where state is kept across restarts. Without it nothing is, and each start refuses frames from before it.
     pub state_dir: Option<PathBuf>,
@@ -268,12 +270,34 @@ pub struct Metrics {
 }
 
 /// `[export]`: the event file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Export {
     /// Tab-separated file that events are appended to; `None` writes none.
     pub file: Option<PathBuf>,
     /// Whether every accepted beat is a row, too.
     pub beats: bool,
+    /// The size at which another file is begun, in bytes, 64 KiB to 1 GiB; `None` for never (`rotate_at = ""` in the file).
+    pub rotate_at: Option<u32>,
+    /// Files kept beside the newest, 1 to 100: `file.1`, the newest of them, and so on.
+    pub keep: u32,
+}
+
+impl Default for Export {
+    fn default() -> Self {
+        Self { file: None, beats: false, rotate_at: Some(64 << 20), keep: 4 }
+    }
+}
+
+/// `[watchdog]`: who notices that the ingest loop does not turn, beside the service manager.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Watchdog {
+    /// `self`: without a turn for this long the process ends itself with exit status 1, 1 s to 1 h; `None` for never
+    /// (`self = ""` in the file).
+    pub limit: Option<Duration>,
+    /// The watchdog device of the kernel, which resets the host unless it is fed.
+    pub device: Option<PathBuf>,
+    /// File that tells of the newest turn, once a second.
+    pub heartbeat_file: Option<PathBuf>,
 }
 
 /// `[log]`: the log on standard error.

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::observer::{
-    Acceptance, At, Export, Http, Identity, Ingest, Limits, Listen, Log, Metrics, ObserverConfig, Stall,
+    Acceptance, At, Export, Http, Identity, Ingest, Limits, Listen, Log, Metrics, ObserverConfig, Stall, Watchdog,
 };
 use crate::recovery::{Audit, Match, Recovery, RecoveryBrake};
 use crate::slot::Slot;
@@ -89,6 +89,7 @@ impl ObserverConfig {
             section("http", http(&mut self.http)),
             section("metrics", metrics(&mut self.metrics)),
             section("export", export(&mut self.export)),
+            section("watchdog", watchdog(&mut self.watchdog)),
             section("log", log(&mut self.log)),
         ]);
         sections
@@ -245,7 +246,20 @@ fn metrics(it: &mut Metrics) -> Vec<Field<'_>> {
 }
 
 fn export(it: &mut Export) -> Vec<Field<'_>> {
-    vec![field("file", Live, Slot::Path(&mut it.file)), field("beats", Live, Slot::Flag(&mut it.beats))]
+    vec![
+        field("file", Live, Slot::Path(&mut it.file)),
+        field("beats", Live, Slot::Flag(&mut it.beats)),
+        field("rotate_at", Live, Slot::BytesOrOff(&mut it.rotate_at, 64 << 10..=1 << 30)),
+        field("keep", Live, Slot::Count(&mut it.keep, 1..=100)),
+    ]
+}
+
+fn watchdog(it: &mut Watchdog) -> Vec<Field<'_>> {
+    vec![
+        field("self", Restart, Slot::DurationOrOff(&mut it.limit, from_millis(1000, 60 * MINUTE))),
+        field("device", Restart, Slot::Path(&mut it.device)),
+        field("heartbeat_file", Restart, Slot::Path(&mut it.heartbeat_file)),
+    ]
 }
 
 fn log(it: &mut Log) -> Vec<Field<'_>> {

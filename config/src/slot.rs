@@ -57,6 +57,8 @@ pub(crate) enum Slot<'a> {
     /// The mode of a file.
     Mode(&'a mut u32),
     Bytes(&'a mut u32, RangeInclusive<u32>),
+    /// A size, or "" for never.
+    BytesOrOff(&'a mut Option<u32>, RangeInclusive<u32>),
     Flag(&'a mut bool),
     Choice(&'a mut dyn Choice),
     /// A name, or "*" for any.
@@ -89,6 +91,8 @@ impl Slot<'_> {
             (Self::AddressOrOff(slot), DeValue::String(text)) => put(slot, text.parse().ok().map(Some)),
             (Self::Duration(slot, _), DeValue::String(text)) => put(slot, humantime::parse_duration(text).ok()),
             (Self::Bytes(slot, _), DeValue::String(text)) => put(slot, units::parse_bytes(text)),
+            (Self::BytesOrOff(slot, _), DeValue::String(text)) if text.is_empty() => put(slot, Some(None)),
+            (Self::BytesOrOff(slot, _), DeValue::String(text)) => put(slot, units::parse_bytes(text).map(Some)),
             (Self::Count(slot, _) | Self::Bytes(slot, _), DeValue::Integer(number)) => {
                 put(slot, u32::from_str_radix(number.as_str(), number.radix()).ok())
             }
@@ -119,6 +123,7 @@ impl Slot<'_> {
             Self::Path(path) => path.as_deref().is_none_or(is_path),
             Self::Duration(value, range) => range.contains(value),
             Self::Count(value, range) | Self::Bytes(value, range) => range.contains(value),
+            Self::BytesOrOff(value, range) => value.is_none_or(|value| range.contains(&value)),
             Self::Mode(mode) => **mode <= units::MAX_MODE,
             Self::NameOrAny(name) => name.as_deref().is_none_or(is_name),
             Self::DurationOrOff(value, range) => value.is_none_or(|value| range.contains(&value)),
@@ -154,6 +159,10 @@ impl Slot<'_> {
             Self::Bytes(_, range) => {
                 let (low, high) = (units::render_bytes(*range.start()), units::render_bytes(*range.end()));
                 format!("a size in quotes, from \"{low}\" to \"{high}\", or that many bytes")
+            }
+            Self::BytesOrOff(_, range) => {
+                let (low, high) = (units::render_bytes(*range.start()), units::render_bytes(*range.end()));
+                format!("a size in quotes, from \"{low}\" to \"{high}\", or \"\" for never")
             }
             Self::Mode(_) => {
                 let [low, high] = [0, units::MAX_MODE].map(units::render_mode);
@@ -192,6 +201,7 @@ impl Slot<'_> {
             Self::Duration(value, _) => quote(&units::render_duration(**value)),
             Self::Count(value, _) => value.to_string(),
             Self::Bytes(value, _) => quote(&units::render_bytes(**value)),
+            Self::BytesOrOff(value, _) => quote(&value.map_or(String::new(), units::render_bytes)),
             Self::Mode(mode) => quote(&units::render_mode(**mode)),
             Self::Flag(flag) => flag.to_string(),
             Self::Choice(choice) => quote(choice.word()),
@@ -225,6 +235,7 @@ impl Slot<'_> {
             (Self::Flag(to), Slot::Flag(from)) => **to = **from,
             (Self::Choice(to), Slot::Choice(from)) => assert!(to.choose(from.word()), "same key, same words"),
             (Self::NameOrAny(to), Slot::NameOrAny(from)) => (**to).clone_from(from),
+            (Self::BytesOrOff(to, _), Slot::BytesOrOff(from, _)) => **to = **from,
             (Self::DurationOrOff(to, _), Slot::DurationOrOff(from, _)) => **to = **from,
             (Self::Strings(to, ..), Slot::Strings(from, ..)) => (**to).clone_from(from),
             (Self::Labels(to), Slot::Labels(from)) => (**to).clone_from(from),

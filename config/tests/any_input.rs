@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use varta_config::{
     Acceptance, Audit, Export, Http, Identity, Ingest, KernelFilter, Limits, Listen, Log, LogFormat, LogLevel, Match,
-    Metrics, ObserverConfig, PerAgent, Recovery, RecoveryBrake, Stall, Trust,
+    Metrics, ObserverConfig, PerAgent, Recovery, RecoveryBrake, Stall, Trust, Watchdog,
 };
 
 fn duration(low_ms: u64, high_ms: u64) -> impl Strategy<Value = Duration> {
@@ -81,6 +81,9 @@ prop_compose! {
         debounce in duration(0, DAY), timeout in prop::option::of(duration(10, 3_600_000)),
         env in prop::collection::vec("[A-Z_]{1,8}", 0..3), dry_run: bool,
     ) -> Recovery {
+        // A pid is handed on for processes of the host only.
+        let local = matching.agent.as_deref().is_none_or(|agent| agent == "local");
+        let arguments = arguments.into_iter().filter(|argument| local || argument != "{pid}");
         let exec = std::iter::once(program).chain(arguments).collect();
         Recovery { matching, exec, debounce, timeout, env, dry_run }
     }
@@ -99,6 +102,14 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn watchdog()(
+        limit in prop::option::of(duration(1000, 3_600_000)), device in path(), heartbeat_file in path(),
+    ) -> Watchdog {
+        Watchdog { limit, device, heartbeat_file }
+    }
+}
+
+prop_compose! {
     fn config()(
         name in prop::option::of("[A-Za-z0-9][A-Za-z0-9._:@+-]{0,63}"),
         (state_dir, key_file, roster_file) in (path(), "/[^\0]{1,20}".prop_map(PathBuf::from), path()),
@@ -109,6 +120,7 @@ prop_compose! {
         (port, http_on, token_file) in (any::<u16>(), any::<bool>(), path()),
         per_agent in prop::sample::select(vec![PerAgent::All, PerAgent::Unhealthy, PerAgent::None]),
         (file, beats) in (path(), any::<bool>()),
+        (rotate_at, keep, watchdog) in (prop::option::of(65_536..=1_u32 << 30), 1..=100_u32, watchdog()),
         format in prop::sample::select(vec![LogFormat::Text, LogFormat::Json]),
         level in prop::sample::select(vec![LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace]),
     ) -> ObserverConfig {
@@ -125,7 +137,8 @@ prop_compose! {
             limits: Limits { agents, slots_per_agent, processes },
             http: Http { listen: http_on.then_some((ip, port).into()), token_file },
             metrics: Metrics { per_agent },
-            export: Export { beats: beats && file.is_some(), file },
+            export: Export { beats: beats && file.is_some(), file, rotate_at, keep },
+            watchdog,
             log: Log { format, level },
         }
     }

@@ -31,7 +31,7 @@ fn mistakes_in_the_text() {
         (
             "[uplink]\nexec = []",
             "obs.toml:5: uplink: unknown section; there are observer, listen, ingest, stall, acceptance, recovery, recovery_brake, \
-          audit, limits, http, metrics, export, log",
+          audit, limits, http, metrics, export, watchdog, log",
         ),
         (
             "[stall]\nVARTA-ROOT-SECRET-1XYZ = 1",
@@ -57,6 +57,11 @@ fn mistakes_in_the_text() {
             "obs.toml:6: limits.agents: found a table; write a whole number from 1 to 10000000",
         ),
         ("[limits]\nagents = 1e6", "obs.toml:6: limits.agents: found 1e6; write a whole number from 1 to 10000000"),
+        (
+            "[export]\nrotate_at = \"9KiB\"\nkeep = 0",
+            "obs.toml:6: export.rotate_at: found \"9KiB\"; write a size in quotes, from \"64KiB\" to \"1GiB\", or \"\" for never\n\
+          obs.toml:7: export.keep: found 0; write a whole number from 1 to 100",
+        ),
         ("[export]\nbeats = \"yes\"", "obs.toml:6: export.beats: found \"yes\"; write true or false"),
         (
             "[export]\nfile = 7",
@@ -293,6 +298,12 @@ fn mistakes_in_a_recovery_rule() {
             "exec = [\"/bin/true\", \"--pid={pid}\"]",
             "7: recovery[0].exec: in `--pid={pid}`: {pid} stands inside a longer argument; there is no shell, and only a whole \
           argument is replaced: write \"{pid}\" as one of its own"
+                .to_owned(),
+        ),
+        (
+            "exec = [\"/bin/true\", \"{pid}\"]",
+            "7: recovery[0].exec: the pid of `web-1` is one of another host and means nothing here; hand on {agent} and \
+             {unit}"
                 .to_owned(),
         ),
         ("match = \"*\"", format!("6: recovery[0].match: found \"*\"; write {fields}")),

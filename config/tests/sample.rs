@@ -78,7 +78,9 @@ fn only_keys_without_a_value_are_commented_out() {
             "recovery.dry_run",
             "audit.file",
             "http.token_file",
-            "export.file"
+            "export.file",
+            "watchdog.device",
+            "watchdog.heartbeat_file"
         ]
     );
 }
@@ -104,6 +106,8 @@ fn commented_out_keys_are_right_too() {
     assert_eq!(full.audit.file.as_deref(), Some(Path::new("/var/log/varta/audit.log")));
     assert_eq!(full.http.token_file.as_deref(), Some(Path::new("/etc/varta/http.token")));
     assert_eq!(full.export.file.as_deref(), Some(Path::new("/var/log/varta/events.tsv")));
+    assert_eq!(full.watchdog.device.as_deref(), Some(Path::new("/dev/watchdog")));
+    assert_eq!(full.watchdog.heartbeat_file.as_deref(), Some(Path::new("/run/varta/heartbeat")));
 }
 
 /// The range that an error names for a key is the one that the sample's comment above the key names.
@@ -130,7 +134,7 @@ fn sample_tells_the_ranges() {
             ranges += 1;
         }
     }
-    assert_eq!(ranges, 21);
+    assert_eq!(ranges, 24);
 }
 
 /// A key marked (restart) in the sample waits for a restart, and no other does.
@@ -180,7 +184,7 @@ fn other_values(full: &str) -> String {
                 ("format", _) => "\"json\"".to_owned(),
                 ("level", _) => "\"debug\"".to_owned(),
                 ("receive_buffer", _) => "\"1MiB\"".to_owned(),
-                ("match", _) => "{ agent = \"other\" }".to_owned(),
+                ("match", _) => "{ unit = \"other\" }".to_owned(),
                 ("env", _) => "[\"PATH\"]".to_owned(),
                 ("rotate_at", _) => "\"1MiB\"".to_owned(),
                 ("dry_run", _) => "true".to_owned(),

@@ -11,6 +11,8 @@ mod gather;
 mod inlet;
 mod keep;
 mod local;
+mod polled;
+mod refused;
 mod sleep;
 mod turns;
 mod unread;
@@ -25,6 +27,7 @@ use self::{
     answer::Asked,
     gather::Gather,
     inlet::Inlet,
+    refused::Offenders,
     turns::{Turns, Wakeups},
     unread::Filtering,
 };
@@ -33,13 +36,15 @@ use crate::{
     command::Command,
     journal::Journal,
     listen::{drops::KernelDrops, filter::Filter, process::Processes, udp::Buffers, uds::LocalBuffers},
-    notify::Watchdog,
+    poll::Tap,
     recovery::Link,
+    watchdog::Watchdog,
 };
 
 pub(crate) use self::{
     inlet::{Bound, Kind},
-    keep::Keeper,
+    keep::{Keeper, Past},
+    polled::Polled,
     sleep::Sleep,
     unread::tell_refused,
 };
@@ -85,6 +90,8 @@ struct Ingest {
     filter: Filter,
     keeper: Keeper,
     journal: Journal,
+    /// Where events are polled, what takes the journal's place.
+    tap: Option<Tap>,
     commands: Receiver<Command>,
     watchdog: Watchdog,
     recovery: Option<Link>,
@@ -92,6 +99,7 @@ struct Ingest {
     buffers: Buffers,
     local_buffers: LocalBuffers,
     processes: Processes,
+    offenders: Offenders,
     outcomes: Vec<Outcome>,
     turns: Turns,
     gather: Gather,
@@ -115,7 +123,20 @@ struct Ingest {
 /// # Errors
 /// The poller's: nothing can be received any more.
 pub(crate) fn run(parts: Parts) -> io::Result<()> {
-    let Parts { listeners, mut core, filter, keeper, journal, mut sleep, gather, commands, watchdog, recovery } = parts;
+    let (mut ingest, mut sleep) = begin(parts)?;
+    while ingest.turn() {
+        ingest.sleep(&mut sleep, MonoNs::NEVER)?;
+    }
+    ingest.stop();
+    Ok(())
+}
+
+/// The loop's state at its start, and what it sleeps with.
+///
+/// # Errors
+/// The poller's.
+fn begin(parts: Parts) -> io::Result<(Ingest, Sleep)> {
+    let Parts { listeners, mut core, filter, keeper, journal, sleep, gather, commands, watchdog, recovery } = parts;
     if recovery.is_some() {
         core.watch_down();
     }
@@ -138,6 +159,7 @@ pub(crate) fn run(parts: Parts) -> io::Result<()> {
         filter,
         keeper,
         journal,
+        tap: None,
         commands,
         watchdog,
         recovery,
@@ -145,6 +167,7 @@ pub(crate) fn run(parts: Parts) -> io::Result<()> {
         buffers: Buffers::new(),
         local_buffers: LocalBuffers::new(),
         processes: Processes::new(sleep.registry()?),
+        offenders: Offenders::default(),
         outcomes: Vec::with_capacity(crate::listen::udp::BATCH),
         turns: Turns::new(Clock::now().mono),
         gather: Gather::new(gather, queue),
@@ -157,11 +180,7 @@ pub(crate) fn run(parts: Parts) -> io::Result<()> {
         next_step: MonoNs::NEVER,
     };
     ingest.resume_processes(Clock::now());
-    while ingest.turn() {
-        ingest.sleep(&mut sleep)?;
-    }
-    ingest.stop();
-    Ok(())
+    Ok((ingest, sleep))
 }
 
 impl Ingest {
@@ -172,6 +191,7 @@ impl Ingest {
         if asked == Asked::Stop {
             return false;
         }
+        self.read_before_judging(now);
         self.core.begin_turn(self.behind);
         self.keeper.follow(&mut self.core);
         let before = self.datagrams();
@@ -185,24 +205,35 @@ impl Ingest {
         self.tell_down(seen);
         self.keeping = self.keeper.turn(&mut self.core, now);
         self.asked = asked == Asked::More;
-        self.watchdog.turn(self.turns.last());
+        self.watchdog.turn(now);
         true
+    }
+
+    /// Where somebody is to be judged, has all sockets read first: what came after the poller returned, or while all of the
+    /// process was stopped, it has not told.
+    fn read_before_judging(&mut self, now: Now) {
+        if self.core.poll_timeout() <= now.mono || self.processes.has_ends() {
+            self.inlets.iter_mut().for_each(Inlet::wake);
+        }
     }
 
     fn tell_changes(&mut self, now: Now) {
         while let Some(change) = self.core.poll_change() {
-            self.journal.change(&self.core, now, &change);
+            match &mut self.tap {
+                Some(tap) => tap.change(&self.core, now, self.processes.own_namespace(), &change),
+                None => self.journal.change(&self.core, now, &change),
+            }
         }
         self.journal.hand_over_due(self.turns.last());
     }
 
-    /// Sleeps until something is to be done.
-    fn sleep(&mut self, sleep: &mut Sleep) -> io::Result<()> {
+    /// Sleeps until something is to be done, or until `limit`.
+    fn sleep(&mut self, sleep: &mut Sleep, limit: MonoNs) -> io::Result<()> {
         let busy = self.behind || self.asked;
         let keep = if self.keeping { self.turns.last().after(MILLI) } else { self.keeper.next() };
         let wake =
             self.core.poll_timeout().min(keep).min(self.watchdog.next()).min(self.next_look()).min(self.next_step);
-        let wake = wake.min(self.next_down()).min(self.journal.due());
+        let wake = wake.min(self.next_down()).min(self.journal.due()).min(limit);
         if busy {
             self.turns.sleep_until(MonoNs(0));
         } else {
@@ -234,8 +265,10 @@ impl Ingest {
     /// Reads what has arrived by now, accuses nobody, and leaves the state complete behind.
     fn stop(mut self) {
         let now = self.tick();
+        self.watchdog.stopping(now);
         let seen = self.drain(now, LAST_BUDGET);
         self.tell_changes(seen);
         self.keeper.close(&self.core, Clock::now());
+        self.watchdog.disarm();
     }
 }

@@ -6,6 +6,7 @@
 
 mod note;
 mod record;
+mod refusal;
 mod teller;
 mod words;
 
@@ -15,7 +16,10 @@ use std::sync::{
     mpsc::{self, Sender},
 };
 
+pub(crate) use note::is_same;
+pub(crate) use record::kind;
 pub use record::{Detail, EventRecord, Process};
+pub use refusal::{Offence, Refusal};
 pub use teller::{Teller, Telling};
 
 use tokio::sync::oneshot;
@@ -108,15 +112,27 @@ impl Journal {
     /// Notes a change; call it right after the change was polled, with the same core. Every change has an id, also one that
     /// is lost: those who follow see the gap.
     pub fn change(&mut self, core: &Core, now: Now, change: &Change) {
+        let Some(id) = self.next_event() else { return };
+        let (whom, what) = (Whom::of(core, now, change), What::of(core, change));
+        self.note(Note::Event { id, now, what, whom });
+    }
+
+    /// Notes that a datagram of a local process was refused. It is for whoever calls to hold back what comes too often.
+    pub fn refusal(&mut self, now: Now, refusal: Refusal) {
+        let Some(id) = self.next_event() else { return };
+        self.note(Note::Refused { id, now, refusal });
+    }
+
+    /// The id of an event that finds room; `None` for one that is lost.
+    fn next_event(&mut self) -> Option<u64> {
         let id = self.next_id;
         self.next_id += 1;
         if self.shared.events_waiting.load(Ordering::Relaxed) >= WAITING {
             self.shared.events_lost.fetch_add(1, Ordering::Relaxed);
-            return;
+            return None;
         }
         self.shared.events_waiting.fetch_add(1, Ordering::Relaxed);
-        let (whom, what) = (Whom::of(core, now, change), What::of(core, change));
-        self.note(Note::Event { id, now, what, whom });
+        Some(id)
     }
 
     /// Notes what became of a datagram: accepted beats where beats are rows, and base frames that are none.

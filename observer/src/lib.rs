@@ -2,6 +2,9 @@
 //!
 //! One thread with a poller owns the sockets and the core; the main thread runs HTTP and signals and asks the first
 //! through a [`command::Handle`]. Data moves socket -> core -> published state -> metric, file, screen; never back.
+//!
+//! [`Observer::start`] runs all of that within another program. [`Observer::bind`] and [`Observer::from_config`] make one
+//! without threads, whose [`Event`]s the program polls.
 
 #![forbid(unsafe_code)]
 
@@ -18,14 +21,21 @@ pub mod sample;
 pub mod state;
 
 mod clock;
+mod gate;
 mod ingest;
 mod keyring;
 mod listen;
 mod notify;
+mod poll;
 mod reload;
 mod roster;
+mod watchdog;
 
 pub use listen::udp::ListenError;
+pub use poll::{Event, Observer};
 pub use reload::ReloadError;
 pub use roster::RosterError;
-pub use run::{Addresses, Observer, RunError, RunOptions, Running, StopHandle, run};
+pub use run::{Addresses, RunError, RunOptions, Running, StopHandle, run};
+pub use varta_core::{Change, Class, Class as BeatOrigin, Exit, Owner, Reject, SlotChange, Subject, Verdict};
+pub use varta_vlp::{DecodeError, Status};
+pub use watchdog::WatchdogError;

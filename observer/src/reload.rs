@@ -1,6 +1,9 @@
 //! Taking a changed configuration, key file and roster while running: all of it or nothing.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use tokio::sync::oneshot;
 use varta_client::keyfile::KeyFileError;
@@ -130,7 +133,7 @@ impl Before {
         match &config.export.file {
             None => Ok((Some(None), None)),
             Some(file) => {
-                let (export, writer) = tsv::open(file)?;
+                let (export, writer) = open_export(file, config)?;
                 Ok((Some(Some(export)), Some(writer)))
             }
         }
@@ -175,6 +178,9 @@ impl InForce {
             app.set_per_agent(config.metrics.per_agent);
         }
         self.config = config;
+        if let Some(writer) = &self.writer {
+            rotate(writer, &self.config);
+        }
         tell(&live, &restart);
         // A large one takes long to be dropped.
         let _ = self.aside.run(move || drop(retired)).await;
@@ -187,6 +193,17 @@ impl InForce {
             finish_export(old);
         }
     }
+}
+
+/// Opens an event file, to be rotated as the configuration says.
+pub(crate) fn open_export(file: &Path, config: &ObserverConfig) -> Result<(tsv::Export, Writer), ExportError> {
+    let (export, writer) = tsv::open(file)?;
+    rotate(&writer, config);
+    Ok((export, writer))
+}
+
+fn rotate(writer: &Writer, config: &ObserverConfig) {
+    writer.rotate(config.export.rotate_at, config.export.keep);
 }
 
 /// Ends an event file. It is waited for, but not for ever.

@@ -1,8 +1,9 @@
-//! Running an observer: opening everything in an order in which each failure is told before anything has changed, then two
+//! Running an observer: opening everything in an order in which each failure is told before anything has changed, then its
 //! threads until the stop.
 
 mod bind;
 mod error;
+mod known;
 mod open;
 mod recover;
 mod serve;
@@ -13,7 +14,9 @@ use tokio::sync::{mpsc, oneshot};
 use varta_config::ObserverConfig;
 
 pub use self::error::{Failure, Misconfiguration, RunError};
+pub(crate) use self::{bind::bind, known::Known};
 use self::{open::Opened, serve::Order};
+pub use crate::poll::Observer;
 use crate::{command::Handle, logging::LogControl, reload::ReloadError};
 
 /// Is told where an observer listens.
@@ -62,11 +65,9 @@ pub fn run(config: ObserverConfig, options: RunOptions) -> Result<(), RunError> 
 /// Most orders waiting.
 const ORDERS: usize = 4;
 
-/// An observer in this process.
-pub struct Observer;
-
 impl Observer {
-    /// Starts an observer on threads of its own. It takes no signals and tells no service manager.
+    /// Starts an observer on threads of its own. It takes no signals and tells no service manager. Where `[watchdog] self` is
+    /// set, it ends the whole process when it hangs.
     ///
     /// # Errors
     /// [`RunError`] of whatever cannot be opened.

@@ -17,17 +17,17 @@ use std::{
 use export_world::{START, Says, World};
 use serde_json::{Value, json};
 use varta_core::{
-    AgentChange, Cause, Change, Class, MILLI, Now, ObserverChange, Outcome, Reject, SECOND, SlotChange, SlotId,
+    AgentChange, Cause, Change, Class, MILLI, Now, ObserverChange, Outcome, Reject, SECOND, Sender, SlotChange, SlotId,
     Subject, Verdict,
 };
 use varta_vlp::{
-    AgentId, DecodeError, Generation, UnitId,
+    AgentId, DecodeError, Frame, Generation, Status, UnitId,
     key::Name,
     sealed::{Flags, INIT_PID},
 };
 use varta_watch::{
     export::{events::Ring, tsv},
-    journal,
+    journal::{self, Offence, Refusal},
 };
 
 const FIRST: u64 = 1_767_225_600_000_001;
@@ -133,8 +133,8 @@ fn of_observer(what: ObserverChange) -> Told {
 fn check(told: &Told, event: &Value, level_and_message: &str, row: &str) {
     assert_eq!(told.events.len(), 1);
     let mut expected = json!({
-        "id": FIRST, "at": "2026-01-01T00:00:00.001000Z", "agent": null, "unit": null, "pid": null, "from": null,
-        "to": null,
+        "id": FIRST, "at": "2026-01-01T00:00:00.001000Z", "agent": null, "unit": null, "pid": null,
+        "origin": null, "from": null, "to": null,
     });
     for (key, value) in event.as_object().unwrap() {
         expected[key] = value.clone();
@@ -155,6 +155,7 @@ fn of_api(mut event: Value) -> Value {
     event["agent"] = json!(WEB);
     event["unit"] = json!("api");
     event["pid"] = json!(4242);
+    event["origin"] = json!("NetworkVerified");
     event
 }
 
@@ -180,7 +181,7 @@ fn stall() {
         "why": "silent: last beat 2253 ms ago; promised the next within 1000 ms, so the deadline is 2250 ms after it \
             (promise, 1 more that may be lost, margin of 250 ms); overdue by 3 ms",
     }));
-    check(&told, &event, "WARN stalled: silent past its deadline", "2254000000\tstall\t4242\t-\tstall\t7");
+    check(&told, &event, "WARN stalled", "2254000000\tstall\t4242\t-\tstall\t7");
 }
 
 #[test]
@@ -202,6 +203,19 @@ fn an_end_is_worth_waking_someone() {
             "2000000\tverdict\t4242\t-\tcritical\t3".to_owned()
         ]
     );
+}
+
+#[test]
+fn a_stall_of_a_process_without_a_key_has_its_newest_nonce() {
+    let told = told(World::new(1), |world| {
+        let sender = Sender::Local { pid: 4242, process: 5, ours: true };
+        for nonce in [1, 2] {
+            let frame = Frame { status: Status::Ok, pid: 4242, timestamp: nonce, nonce, payload: 7 }.encode();
+            accepted(world.core.handle_unsealed(world.now, 0, Ok(sender), &frame));
+        }
+        world.advance(2_003 * MILLI);
+    });
+    assert_eq!(told.rows, ["1000000\tnew\t4242\t-\tup\t7", "2004000000\tstall\t4242\t2\tstall\t7"]);
 }
 
 #[test]
@@ -391,6 +405,50 @@ fn clock_suspect() {
     });
     let told = of_observer(ObserverChange::ClockSuspect { witnesses: 4, active: 5, future: true });
     check(&told, &event, "WARN the observer's own clock is suspect", "1000000\tclock_suspect\t-\t-\t-\t-");
+}
+
+fn of_refusal(offence: Offence, pid: u32, namespace: Option<u64>) -> Told {
+    let refusal = Refusal { offence, claimed: 88, pid, uid: Some(1000), namespace, own: Some(4) };
+    told(one_unit(), |world| {
+        let journal = world.journal.as_mut().unwrap();
+        journal.refusal(world.now, refusal);
+    })
+}
+
+fn of_sender(pid: u32, namespace: Option<u64>, kind: &str, why: &str) -> Value {
+    json!({
+        "kind": kind, "pid": 88, "why": why, "sender_pid": pid, "sender_uid": 1000, "namespace": namespace,
+        "observer_namespace": 4,
+    })
+}
+
+#[test]
+fn auth_failure() {
+    let why = "process 77 of user 1000 sent a frame that names pid 88";
+    let event = of_sender(77, Some(4), "auth_failure", why);
+    let told = of_refusal(Offence::AuthFailure, 77, Some(4));
+    check(&told, &event, "WARN a local process spoke for another", "1000000\tauth_failure\t88\t-\t-\t-");
+}
+
+#[test]
+fn namespace_conflict() {
+    let (message, row) =
+        ("WARN a process of another PID namespace was refused", "1000000\tnamespace_conflict\t88\t-\t-\t-");
+    let why = "process 77 of user 1000 lives in pid:[9] and this observer in pid:[4]; its frame names pid 88";
+    let event = of_sender(77, Some(9), "namespace_conflict", why);
+    check(&of_refusal(Offence::NamespaceConflict, 77, Some(9)), &event, message, row);
+    let why = "a process that has no pid here of user 1000 lives in another PID namespace; its frame names pid 88";
+    let event = of_sender(0, None, "namespace_conflict", why);
+    check(&of_refusal(Offence::NamespaceConflict, 0, None), &event, message, row);
+}
+
+#[test]
+fn ctrl_truncated() {
+    let why = "process 77 of user 1000 sent more with its frame, such as descriptors; nothing of that was received";
+    let event = of_sender(77, None, "ctrl_truncated", why);
+    let told = of_refusal(Offence::CtrlTruncated, 77, None);
+    let message = "WARN a local process sent more than a datagram";
+    check(&told, &event, message, "1000000\tctrl_truncated\t88\t-\t-\t-");
 }
 
 #[test]

@@ -110,3 +110,96 @@ fn wait_for(condition: impl Fn() -> bool) {
     let met = runtime.block_on(async { tokio::time::timeout(PATIENCE, waited).await });
     met.expect("the condition is met in time");
 }
+
+/// All lines of the event file and of those put aside, oldest first.
+fn all_lines(path: &Path) -> Vec<String> {
+    let aside = (1..).map(|number| path.with_extension(format!("tsv.{number}"))).take_while(|file| file.exists());
+    let mut files: Vec<_> = aside.collect();
+    files.reverse();
+    files.push(path.to_owned());
+    files.iter().flat_map(|file| lines(file)).collect()
+}
+
+fn numbered(numbers: std::ops::Range<u64>) -> Vec<String> {
+    numbers.map(|at| format!("{at}\tnew\t-\t-\t-\t-")).collect()
+}
+
+#[test]
+fn a_full_file_is_put_aside_and_every_line_is_in_one_file_and_in_order() {
+    const AT: u64 = 300;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.tsv");
+    // The second finds what the first has left.
+    for life in 0..2 {
+        let (export, writer) = tsv::open(&path).unwrap();
+        writer.rotate(u32::try_from(AT).ok(), 1000);
+        for at in life * 2_000..(life + 1) * 2_000 {
+            export.write(Line::new(at, "new"));
+        }
+        assert!(writer.finish(PATIENCE));
+        assert_eq!(export.lost(), 0);
+    }
+    assert_eq!(all_lines(&path), numbered(0..4_000));
+    let files: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().metadata()).collect();
+    assert!(files.len() > 100 && files.iter().all(|file| file.as_ref().unwrap().len() <= AT));
+}
+
+#[test]
+fn only_so_many_files_are_kept_and_fewer_if_fewer_are_wanted() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.tsv");
+    let (export, writer) = tsv::open(&path).unwrap();
+    let kept = || std::fs::read_dir(directory.path()).unwrap().count();
+    writer.rotate(Some(100), 5);
+    (0..200).for_each(|at| export.write(Line::new(at, "new")));
+    wait_for(|| std::fs::read_to_string(&path).is_ok_and(|text| text.contains("199\t")));
+    assert_eq!(kept(), 6);
+    writer.rotate(Some(100), 2);
+    (200..400).for_each(|at| export.write(Line::new(at, "new")));
+    assert!(writer.finish(PATIENCE));
+    assert_eq!(kept(), 3);
+    let left = all_lines(&path);
+    assert_eq!(left, numbered(400 - left.len() as u64..400));
+}
+
+#[test]
+fn a_file_that_cannot_be_put_aside_is_written_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.tsv");
+    // No file can take the place of a directory.
+    let in_the_way = directory.path().join("events.tsv.1");
+    std::fs::create_dir(&in_the_way).unwrap();
+    let (export, writer) = tsv::open(&path).unwrap();
+    writer.rotate(Some(100), 1);
+    (0..200).for_each(|at| export.write(Line::new(at, "new")));
+    wait_for(|| lines(&path).len() == 200);
+    std::fs::remove_dir(&in_the_way).unwrap();
+    export.write(Line::new(200, "new"));
+    assert!(writer.finish(PATIENCE));
+    assert_eq!((lines(&in_the_way), lines(&path)), (numbered(0..200), numbered(200..201)));
+    assert_eq!(export.lost(), 0);
+}
+
+#[test]
+fn a_full_file_that_was_moved_away_is_begun_anew_and_nothing_else_is_moved() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, moved) = (directory.path().join("events.tsv"), directory.path().join("elsewhere"));
+    let (export, writer) = tsv::open(&path).unwrap();
+    export.write(Line::new(0, "new"));
+    wait_for(|| lines(&path).len() == 1);
+    std::fs::rename(&path, &moved).unwrap();
+    writer.rotate(Some(30), 4);
+    (1..3).for_each(|at| export.write(Line::new(at, "new")));
+    assert!(writer.finish(PATIENCE));
+    assert_eq!((lines(&moved), all_lines(&path)), (numbered(0..2), numbered(2..3)));
+}
+
+#[test]
+fn a_device_is_never_put_aside() {
+    let (export, writer) = tsv::open(Path::new("/dev/full")).unwrap();
+    writer.rotate(Some(1), 1);
+    (0..100).for_each(|at| export.write(Line::new(at, "new")));
+    assert!(writer.finish(PATIENCE));
+    assert_eq!(export.lost(), 100);
+    assert!(Path::new("/dev/full").exists() && !Path::new("/dev/full.1").exists());
+}

@@ -10,6 +10,7 @@ pub mod key_file;
 pub mod metadata;
 pub mod roster;
 pub mod state_file;
+pub mod unsealed;
 
 mod input;
 mod text;
@@ -19,7 +20,7 @@ mod watch;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     ("base_frame", base_frame::body),
     ("config", config::body),
     ("datagram", datagram::body),
@@ -27,4 +28,5 @@ pub const TARGETS: [Target; 7] = [
     ("metadata", metadata::body),
     ("roster", roster::body),
     ("state_file", state_file::body),
+    ("unsealed", unsealed::body),
 ];

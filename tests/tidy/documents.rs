@@ -79,6 +79,23 @@ fn every_metric_is_in_the_reference() {
     none(&offenders, "a metric that docs/reference.md does not explain");
 }
 
+/// What stands in quotes behind an arrow in the journal's sources of events.
+fn event_kinds() -> Vec<String> {
+    let sources = ["observer/src/journal/record.rs", "observer/src/journal/refusal.rs"].map(read);
+    let words = sources.iter().flat_map(|source| source.split("=> \"").skip(1));
+    let words = words.filter_map(|text| text.split_once('"').map(|(word, _)| word));
+    words.filter(|word| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_event_kind_is_in_the_reference() {
+    let reference = read("docs/reference.md");
+    let kinds = event_kinds();
+    assert!(kinds.len() > 15, "the journal's kinds were not found: {kinds:?}");
+    let offenders: Vec<_> = kinds.into_iter().filter(|kind| !names(&reference, kind)).collect();
+    none(&offenders, "an event that docs/reference.md does not explain");
+}
+
 #[test]
 fn every_configuration_key_is_in_the_sample() {
     let sample = read("config/observer.toml");

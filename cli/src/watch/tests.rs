@@ -46,6 +46,15 @@ fn the_other_published_flags_keep_their_meaning() {
     let config = configured(&["--export-file", "/e.tsv", "--prom-addr", "127.0.0.1:9100"]);
     assert_eq!((config.export.file.as_deref(), config.export.beats), (Some(Path::new("/e.tsv")), true));
     assert_eq!(config.http.listen, Some("127.0.0.1:9100".parse().unwrap()));
+    assert_eq!((config.export.rotate_at, config.export.keep), (None, 5));
+    assert_eq!(config.watchdog, varta_config::Watchdog::default());
+    let config = configured(&["--export-file", "/e.tsv", "--export-file-max-bytes", "10000000"]);
+    assert_eq!((config.export.rotate_at, config.export.keep), (Some(10_000_000), 5));
+    let files = ["--heartbeat-file", "/h", "--hw-watchdog", "/dev/watchdog0"];
+    let config = configured(&[&files[..], &["--self-watchdog-secs", "4"]].concat());
+    let [heartbeat, device] = [&config.watchdog.heartbeat_file, &config.watchdog.device].map(Option::as_deref);
+    assert_eq!((heartbeat, device), (Some(Path::new("/h")), Some(Path::new("/dev/watchdog0"))));
+    assert_eq!(config.watchdog.limit, Some(Duration::from_secs(4)));
 }
 
 #[test]
@@ -114,5 +123,8 @@ fn values_out_of_range_are_told_by_key() {
     let args = parsed(&["--socket", "/run/s", "--threshold-ms", "1"]).unwrap();
     let text = format!("{:#}", args.configuration(None).unwrap_err());
     assert!(text.contains("stall.threshold: found \"1ms\""), "{text}");
+    assert!(refused(&["--self-watchdog-secs", "0"]).contains("watchdog.self: found \"0s\""));
+    let text = refused(&["--export-file-max-bytes", "9"]);
+    assert!(text.contains("export.rotate_at: found \"9B\""), "{text}");
     assert!(refused(&["--prom-addr", "0.0.0.0:9100"]).contains("can be reached from other hosts"));
 }

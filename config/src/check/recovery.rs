@@ -6,6 +6,9 @@ use crate::observer::ObserverConfig;
 /// More rules than this are a mistake.
 const MAX_RULES: usize = 64;
 
+/// The agent that processes of the observer's own host are.
+const LOCAL: &str = "local";
+
 /// What an argument can stand for.
 const PLACEHOLDERS: [&str; 3] = ["pid", "agent", "unit"];
 
@@ -22,6 +25,16 @@ impl ObserverConfig {
                 blame(
                     &exec,
                     &format!("no shell and no PATH looks for the program `{program}`; write its absolute path"),
+                );
+            }
+            let foreign = rule.matching.agent.as_deref().filter(|agent| *agent != LOCAL);
+            if let Some(agent) = foreign.filter(|_| rule.exec.iter().any(|argument| argument == "{pid}")) {
+                let agent = excerpt(agent);
+                blame(
+                    &exec,
+                    &format!(
+                        "the pid of `{agent}` is one of another host and means nothing here; hand on {{agent}} and {{unit}}"
+                    ),
                 );
             }
             let is_name = |name: &&String| !name.is_empty() && !name.contains('=');

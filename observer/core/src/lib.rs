@@ -228,7 +228,8 @@ impl Core {
     }
 
     /// The class a slot of `owner` has when it is heard on a listener declared eligible, or not.
-    fn class_of(&self, owner: Owner, attested: bool) -> Class {
+    #[must_use]
+    pub fn class_of(&self, owner: Owner, attested: bool) -> Class {
         match owner {
             Owner::Agent(agent) => self.class(agent, attested),
             Owner::Local => Class::KernelAttested,

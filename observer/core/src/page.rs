@@ -38,6 +38,12 @@ pub struct SlotView<'a> {
     pub status: Status,
     /// The newest payload.
     pub payload: u32,
+    /// The newest nonce below the terminal one, of a slot without a key; sealed frames are told apart by their counters.
+    pub nonce: Option<u64>,
+    /// When the newest accepted frame was handed in. `None` where none was heard.
+    pub arrival: Option<MonoNs>,
+    /// Whether it is a local process whose PID namespace was read, and is the observer's own.
+    pub ours: bool,
     /// How far its origin can be trusted.
     pub class: Class,
     /// Since the newest accepted beat left its sender, by the session's minimum offset where that is known, else by the
@@ -112,6 +118,9 @@ impl Core {
             verdict: slot.verdict,
             status: slot.status,
             payload: slot.payload,
+            nonce: agent.agent().is_none().then(|| slot.window().newest()),
+            arrival: Some(slot.arrival),
+            ours: agent == Owner::Local && slot.marks.has(Marks::SEEN_NAMESPACE),
             class: self.class_of(agent, slot.marks.has(Marks::ATTESTED)),
             last_beat_age: Some(self.age(now, id.0)),
             session: slot.session,
@@ -147,6 +156,9 @@ impl Core {
             verdict: self.absence(),
             status: Status::Ok,
             payload: 0,
+            nonce: None,
+            arrival: None,
+            ours: false,
             class: Class::NetworkVerified,
             last_beat_age: None,
             session: 0,

@@ -235,6 +235,19 @@ fn an_end_without_a_word_is_a_stall_at_once_and_forgotten_in_time() {
 }
 
 #[test]
+fn what_is_read_of_a_slot_has_its_newest_nonce() {
+    let mut world = World::new();
+    world.beat(7).unwrap();
+    let heard = world.now.mono;
+    let id = world.core.find(Owner::Local, UnitId::NONE, PID).expect("a slot");
+    world.pass(SECOND);
+    let view = world.core.view(world.now, id).expect("a slot");
+    assert_eq!((view.nonce, view.arrival, view.ours), (Some(7), Some(heard), true));
+    world.beat(Frame::TERMINAL).unwrap();
+    assert_eq!(world.core.view(world.now, id).map(|view| view.nonce), Some(Some(7)));
+}
+
+#[test]
 fn a_pid_that_is_used_again_is_another_process_and_the_old_ones_end_is_not_its() {
     let mut world = World::new();
     world.beat(1).unwrap();

@@ -14,6 +14,7 @@ use nix::{errno::Errno, fcntl::OFlag, unistd::geteuid};
 use sha2::{Digest as _, Sha256};
 
 use super::AuditError;
+use crate::gate::Gate;
 
 /// Files of a log that are kept beside the newest: `FILE.1`, the newest of them, to `FILE.8`.
 pub const KEPT: u32 = 8;
@@ -204,56 +205,5 @@ impl Place {
         torn.sort_unstable();
         let spare = torn.len().saturating_sub(TORN_KEPT);
         torn.into_iter().take(spare).try_for_each(|(_, path)| std::fs::remove_file(path))
-    }
-}
-
-/// Where tests let the disk refuse.
-#[cfg(not(test))]
-#[derive(Debug)]
-pub(super) struct Gate;
-
-#[cfg(not(test))]
-impl Gate {
-    const fn open() -> Self {
-        Self
-    }
-
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "has the shape of the tests' gate")]
-    const fn pass(&self) -> io::Result<()> {
-        Ok(())
-    }
-
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "has the shape of the tests' gate")]
-    const fn pass_write(&self, _: &File, _: &[u8], _: u64) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Lets some operations pass, refuses some as a full disk does (of a write it takes half), and lets all later ones pass.
-#[cfg(test)]
-#[derive(Clone, Debug)]
-pub(super) struct Gate {
-    pub(super) passing: std::sync::Arc<std::sync::atomic::AtomicU64>,
-    pub(super) refusing: std::sync::Arc<std::sync::atomic::AtomicU64>,
-}
-
-#[cfg(test)]
-impl Gate {
-    fn open() -> Self {
-        Self { passing: std::sync::Arc::new(u64::MAX.into()), refusing: std::sync::Arc::default() }
-    }
-
-    fn pass(&self) -> io::Result<()> {
-        use std::sync::atomic::Ordering::SeqCst;
-        let take = |left: u64| left.checked_sub(1);
-        let passes = self.passing.fetch_update(SeqCst, SeqCst, take).is_ok();
-        if passes || self.refusing.fetch_update(SeqCst, SeqCst, take).is_err() {
-            return Ok(());
-        }
-        Err(io::ErrorKind::StorageFull.into())
-    }
-
-    fn pass_write(&self, file: &File, bytes: &[u8], place: u64) -> io::Result<()> {
-        self.pass().inspect_err(|_| file.write_all_at(&bytes[..bytes.len() / 2], place).unwrap_or(()))
     }
 }

@@ -96,6 +96,7 @@ mod tests {
             agent: None,
             unit: None,
             pid: None,
+            origin: None,
             from: None,
             to: None,
             why: String::new(),

@@ -1,7 +1,9 @@
 //! The event file: a row per event, `observer_ns kind pid nonce status payload`, tab-separated, no header, `-` where empty.
 //!
-//! A thread writes, behind a bounded queue: a full or slow disk costs lines, which are counted, and never the loop.
+//! A thread writes, behind a bounded queue: a full or slow disk costs lines, which are counted, and never the loop. The same
+//! thread begins another file where one is full.
 
+mod rotate;
 mod writer;
 
 use std::{
@@ -11,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     time::Duration,
@@ -91,6 +93,9 @@ struct Shared {
     lost: AtomicU64,
     reopen: AtomicBool,
     stop: AtomicBool,
+    /// Bytes; 0 for never.
+    rotate_at: AtomicU64,
+    keep: AtomicU32,
 }
 
 /// The end that lines are put into. Cheap to clone; never waits.
@@ -118,7 +123,8 @@ impl std::fmt::Debug for Writer {
     }
 }
 
-/// Opens `path` for appending (mode 0640 where it is new) and starts the thread that writes it.
+/// Opens `path` for appending (mode 0640 where it is new) and starts the thread that writes it. It is never rotated unless
+/// [`Writer::rotate`] says so.
 ///
 /// # Errors
 /// [`ExportError`].
@@ -186,6 +192,15 @@ impl Export {
 }
 
 impl Writer {
+    /// From now on another file is begun before a line would make this one larger than `at` bytes, and `keep` older ones,
+    /// at least one, are kept beside it: `PATH.1` is the newest of them. `None` for never. A file that cannot be put aside
+    /// is written on, and the log says so.
+    pub fn rotate(&self, at: Option<u32>, keep: u32) {
+        let shared = &self.export.shared;
+        shared.keep.store(keep, Ordering::Relaxed);
+        shared.rotate_at.store(at.map_or(0, u64::from), Ordering::Release);
+    }
+
     /// Ends the thread once what waits is written; false if that took longer than `limit`.
     #[must_use]
     pub fn finish(self, limit: Duration) -> bool {

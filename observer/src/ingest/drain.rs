@@ -62,8 +62,12 @@ impl Ingest {
     /// and its sender's deadlines would come too early by as much. What is known to be read is what came before `before`.
     fn read_batch(&mut self, before: Now, number: usize, slept: &mut Option<MonoNs>) -> Now {
         let (inlet, journal, name) = (&mut self.inlets[number], &mut self.journal, &self.names[number]);
+        let tap = &mut self.tap;
         let room = (&mut self.buffers, &mut self.local_buffers);
-        let received = inlet.receive(room, |error| journal.io_error(before, name, error));
+        let received = inlet.receive(room, |error| match tap {
+            Some(tap) => tap.io(before, error),
+            None => journal.io_error(before, name, error),
+        });
         let now = self.tick();
         let inlet = &mut self.inlets[number];
         let arrived = received.arrived.map(|arrived| mapped(now, arrived));
@@ -117,13 +121,19 @@ impl Ingest {
     }
 
     fn tell_outcomes(&mut self, now: Now, number: usize) {
+        if self.tap.is_some() {
+            return self.tap_outcomes(now, number);
+        }
         for outcome in &self.outcomes {
             self.journal.outcome(now, outcome);
+        }
+        let local = self.inlets[number].kind == Kind::Local;
+        if local {
+            self.tell_refusals(now);
         }
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return;
         }
-        let local = self.inlets[number].kind == Kind::Local;
         let places: [Option<SocketAddr>; BATCH] = {
             let mut places = self.buffers.datagrams().map(|(_, from)| from).filter(|_| !local);
             std::array::from_fn(|_| places.next())

@@ -39,6 +39,7 @@ impl Ingest {
             return;
         }
         while let Some((pid, process, exit)) = self.processes.poll_end() {
+            self.tap_end(now, pid, exit);
             self.core.handle_exit(now, pid, process, exit);
         }
     }

@@ -1,9 +1,10 @@
 //! What the ingest thread notes of a change: plain values and copied names, no text.
 
 use tokio::sync::oneshot;
-use varta_core::{Change, Core, Now, Owner, Reasons, SlotView, Subject};
+use varta_core::{Change, Class, Core, Now, Owner, Reasons, SlotView, Subject};
 use varta_vlp::{UnitId, sealed::shown_pid};
 
+use super::Refusal;
 use crate::export::tsv::{Export, Line};
 
 /// What the journal hands to the teller, in the order in which it happened.
@@ -12,6 +13,8 @@ use crate::export::tsv::{Export, Line};
 pub(super) enum Note {
     /// A change.
     Event { id: u64, now: Now, what: What, whom: Whom },
+    /// A refused datagram of a local process.
+    Refused { id: u64, now: Now, refusal: Refusal },
     /// A row of the event file that is no event.
     Row(Line),
     /// A listener that cannot be read.
@@ -37,8 +40,12 @@ pub(super) struct Whom {
     pub(super) unit_name: Option<Box<str>>,
     /// As a person reads it.
     pub(super) pid: Option<u32>,
+    /// How far its origin can be trusted, where the slot is still there.
+    pub(super) class: Option<Class>,
     /// The slot's newest payload, where the slot is still there.
     pub(super) payload: Option<u32>,
+    /// The slot's newest nonce, where it is still there and has no key.
+    pub(super) nonce: Option<u64>,
     /// Why the slot is judged as it is, where it is still there.
     pub(super) reasons: Option<Reasons>,
 }
@@ -62,7 +69,9 @@ impl Whom {
                         None => name_in_roster(core, subject.agent),
                     },
                     unit_name: same.and_then(|view| view.unit_name).map(Into::into),
+                    class: same.map(|view| view.class),
                     payload: same.map(|view| view.payload),
+                    nonce: same.and_then(|view| view.nonce),
                     reasons: same.and_then(|_| core.reasons(now, *slot)),
                     agent: Some(subject.agent),
                     unit: Some(subject.unit),
@@ -77,7 +86,8 @@ impl Whom {
     }
 }
 
-fn is_same(view: &SlotView<'_>, subject: &Subject) -> bool {
+/// Whether a view of the same number and owner is of that slot.
+pub(crate) fn is_same(view: &SlotView<'_>, subject: &Subject) -> bool {
     view.unit == subject.unit && (view.unit != UnitId::NONE || view.pid == shown_pid(subject.pid))
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
-use varta_core::{AgentChange, Change, MILLI, MonoNs, Now, ObserverChange, SlotChange, Verdict, WallNs};
+use varta_core::{AgentChange, Change, Class, MILLI, MonoNs, Now, ObserverChange, SlotChange, Verdict, WallNs};
 use varta_vlp::{UnitId, sealed::shown_pid};
 
 use super::{
@@ -24,8 +24,10 @@ pub struct EventRecord {
     pub agent: Option<String>,
     /// The unit's name, its id as 8 hex digits, or "" for a slot known by its pid.
     pub unit: Option<String>,
-    /// The pid as a person reads it.
+    /// The pid as a person reads it; of a refused datagram, the one that its frame named.
     pub pid: Option<u32>,
+    /// The name of the slot's origin class, where the slot is still there.
+    pub origin: Option<&'static str>,
     /// The verdict before.
     pub from: Option<&'static str>,
     /// The verdict from now on.
@@ -130,6 +132,17 @@ pub enum Detail {
         /// The limit, milliseconds.
         limit_ms: u64,
     },
+    /// Of a refused datagram of a local process, whose frame named `pid`.
+    Refusal {
+        /// The sender's pid as the kernel says it; 0 where it does not, or where the observer's PID namespace has none for it.
+        sender_pid: u32,
+        /// The sender's user as the kernel says it.
+        sender_uid: Option<u32>,
+        /// The inode of the sender's PID namespace, where it was read.
+        namespace: Option<u64>,
+        /// The inode of the observer's.
+        observer_namespace: Option<u64>,
+    },
     /// Of a suspect clock.
     Clock {
         /// Agents that were refused for their times.
@@ -165,6 +178,7 @@ pub(super) fn record(now: Now, id: u64, what: &What, whom: Whom) -> EventRecord 
         agent,
         unit,
         pid: whom.pid,
+        origin: whom.class.map(Class::name),
         from: from.map(Verdict::name),
         to: to.map(Verdict::name),
         detail: match change {
@@ -245,7 +259,7 @@ fn observer_detail(now: Now, blind_limit: u64, what: ObserverChange) -> Detail {
 }
 
 /// The event kind of a change.
-const fn kind(change: &Change) -> &'static str {
+pub(crate) const fn kind(change: &Change) -> &'static str {
     match change {
         Change::Slot { what, .. } => match what {
             SlotChange::New(_) => "new",

@@ -14,10 +14,10 @@ use tokio::sync::oneshot;
 use varta_core::{Change, MonoNs, Now, SlotChange, Verdict};
 
 use super::{
-    Shared,
+    Refusal, Shared,
     note::{Note, What, Whom},
     record::{self, EventRecord},
-    words,
+    refusal, words,
 };
 use crate::export::{
     events::Ring,
@@ -97,6 +97,10 @@ impl Teller {
                 self.event(id, now, &what, whom);
                 self.shared.events_waiting.fetch_sub(1, Ordering::Relaxed);
             }
+            Note::Refused { id, now, refusal } => {
+                self.refusal(id, now, &refusal);
+                self.shared.events_waiting.fetch_sub(1, Ordering::Relaxed);
+            }
             Note::Row(line) => {
                 self.write(line);
                 self.shared.rows_waiting.fetch_sub(1, Ordering::Relaxed);
@@ -107,17 +111,29 @@ impl Teller {
     }
 
     fn event(&mut self, id: u64, now: Now, what: &What, whom: Whom) {
-        let payload = whom.payload.map_or(Payload::Empty, Payload::Number);
+        let (payload, nonce) = (whom.payload.map_or(Payload::Empty, Payload::Number), whom.nonce);
         let event = record::record(now, id, what, whom);
         words::log(&event, &what.change);
         self.newest = record::change_at(&what.change);
         let mut line = self.line(line_kind(&what.change, &event));
         line.pid = event.pid;
         line.payload = payload;
-        line.status = match line.kind {
-            "stall" => Some("stall"),
-            _ => event.to,
+        (line.status, line.nonce) = match line.kind {
+            "stall" => (Some("stall"), nonce),
+            _ => (event.to, None),
         };
+        self.write(line);
+        if let Some(events) = &self.events {
+            events.push(&event);
+        }
+    }
+
+    fn refusal(&mut self, id: u64, now: Now, refusal: &Refusal) {
+        let event = refusal::record(now, id, refusal);
+        words::log_refusal(&event, refusal);
+        self.newest = now.mono;
+        let mut line = self.line(event.kind);
+        line.pid = event.pid;
         self.write(line);
         if let Some(events) = &self.events {
             events.push(&event);

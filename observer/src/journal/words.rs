@@ -2,7 +2,7 @@
 
 use varta_core::{AgentChange, Cause, Change, MILLI, ObserverChange, Reasons, SlotChange, Verdict};
 
-use super::{EventRecord, note::What};
+use super::{EventRecord, Refusal, note::What};
 
 /// What the log line says.
 const fn message(change: &Change) -> &'static str {
@@ -39,7 +39,7 @@ const fn verdict_message(to: Verdict) -> &'static str {
         Verdict::Up => "up",
         Verdict::Degraded => "degraded",
         Verdict::Critical => "critical",
-        Verdict::Stalled => "stalled: silent past its deadline",
+        Verdict::Stalled => "stalled",
         Verdict::Departed => "said goodbye",
         Verdict::Held => "in a planned absence",
         Verdict::Missing => "missing",
@@ -71,6 +71,7 @@ macro_rules! say {
             agent = $event.agent.as_deref(),
             unit = $event.unit.as_deref(),
             pid = $event.pid,
+            origin = $event.origin,
             from = $event.from,
             to = $event.to,
             why = $event.why.as_str(),
@@ -86,6 +87,10 @@ pub(super) fn log(event: &EventRecord, change: &Change) {
     } else {
         say!(info, event, message(change));
     }
+}
+
+pub(super) fn log_refusal(event: &EventRecord, refusal: &Refusal) {
+    say!(warn, event, refusal.offence.message());
 }
 
 /// Why, in words; `slot` is the arithmetic behind the slot's verdict, where the slot is still there.

@@ -5,13 +5,16 @@ use std::{
     fs,
     io::{self, Read as _},
     os::{
-        fd::{AsRawFd as _, OwnedFd},
+        fd::{AsFd as _, AsRawFd as _, OwnedFd},
         unix::fs::MetadataExt as _,
     },
 };
 
 use mio::{Interest, Registry, Token, unix::SourceFd};
-use nix::unistd::{SysconfVar, Uid, sysconf};
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    unistd::{SysconfVar, Uid, sysconf},
+};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use varta_core::{Exit, MonoNs, Reject, SECOND};
 
@@ -44,6 +47,17 @@ struct Process {
     uid: u32,
 }
 
+impl Process {
+    /// Whether it is watched and has ended, told or not.
+    fn has_ended(&self) -> bool {
+        let is_readable = |pidfd: &OwnedFd| {
+            let mut asked = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+            poll(&mut asked, PollTimeout::ZERO) == Ok(1)
+        };
+        self.pidfd.as_ref().is_some_and(is_readable)
+    }
+}
+
 /// The processes that have sent something.
 pub(crate) struct Processes {
     known: HashMap<u32, Process>,
@@ -56,6 +70,8 @@ pub(crate) struct Processes {
     ended: Vec<u32>,
     /// Pids of processes that had ended when their datagrams were read.
     gone: Vec<u32>,
+    /// Processes whose pids were free for others before their ends were told, by pid and start.
+    left: Vec<(u32, u64)>,
 }
 
 /// The fields of `/proc/PID/stat` that are read here.
@@ -79,6 +95,7 @@ impl Processes {
             tick: SECOND / ticks.filter(|ticks| *ticks > 0).unwrap_or(100),
             ended: Vec::new(),
             gone: Vec::new(),
+            left: Vec::new(),
         }
     }
 
@@ -100,6 +117,7 @@ impl Processes {
         if peer.pid == 0 {
             return Err(Reject::NamespaceConflict);
         }
+        self.let_go(peer.pid);
         let watched = self.known.get(&peer.pid).is_some_and(|process| process.pidfd.is_some());
         if !watched {
             self.meet(peer, arrived);
@@ -109,6 +127,30 @@ impl Processes {
             Some(process) => Ok((process.started, process.namespace == Namespace::Ours)),
             None => Ok((0, false)),
         }
+    }
+
+    /// Lets a process go that is not there any more: its pid may be another's by now.
+    fn let_go(&mut self, pid: u32) {
+        let Some(process) = self.known.get(&pid).filter(|process| process.has_ended()) else { return };
+        let started = process.started;
+        if read_stat(pid).is_none_or(|stat| stat.started.saturating_add(1) != started) {
+            self.known.remove(&pid);
+            self.left.push((pid, started));
+        }
+    }
+
+    /// The inode of the PID namespace of a process that has sent something, where it was read.
+    pub(crate) fn namespace(&self, pid: u32) -> Option<u64> {
+        match self.known.get(&pid)?.namespace {
+            Namespace::Ours => self.own,
+            Namespace::Other(inode) => Some(inode),
+            Namespace::Unknown => None,
+        }
+    }
+
+    /// The inode of the observer's own PID namespace, where the system says it.
+    pub(crate) const fn own_namespace(&self) -> Option<u64> {
+        self.own
     }
 
     /// Looks at a process for the first time, or again where it cannot be watched.
@@ -163,13 +205,25 @@ impl Processes {
         self.ended.push(pid);
     }
 
+    /// Whether the poller told of ends that [`Self::poll_end`] has not.
+    pub(crate) const fn has_ends(&self) -> bool {
+        !self.ended.is_empty()
+    }
+
     /// The next process that has ended: its pid, what told it from others if it was met in time, and how it ended as far as
     /// is known.
     pub(crate) fn poll_end(&mut self) -> Option<(u32, u64, Exit)> {
         while let Some(pid) = self.ended.pop() {
+            // Another of that pid may have been met since.
+            if !self.known.get(&pid).is_some_and(Process::has_ended) {
+                continue;
+            }
             if let Some(process) = self.known.remove(&pid) {
                 return Some((pid, process.started, how_it_ended(pid, &process)));
             }
+        }
+        if let Some((pid, started)) = self.left.pop() {
+            return Some((pid, started, Exit::Unknown));
         }
         while let Some(pid) = self.gone.pop() {
             // Not where another process of that pid was heard meanwhile.
@@ -305,6 +359,21 @@ mod tests {
         let own = processes.identify(Peer { pid: std::process::id(), uid: 0 }, MonoNs(u64::MAX)).unwrap().0;
         let presences = [own, own + 1, 0].map(|process| presence(std::process::id(), process));
         assert_eq!(presences, [Presence::Same, Presence::Another, Presence::Another]);
+    }
+
+    #[test]
+    fn a_process_that_is_gone_before_its_end_is_told_is_not_taken_for_its_successor() {
+        let poll = mio::Poll::new().unwrap();
+        let mut processes = Processes::new(poll.registry().try_clone().unwrap());
+        let mut child = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let peer = Peer { pid: child.id(), uid: Uid::effective().as_raw() };
+        let (started, _) = processes.identify(peer, MonoNs(u64::MAX)).unwrap();
+        processes.note_end(peer.pid);
+        assert_eq!(processes.poll_end(), None, "the end of one that had the pid before");
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert_eq!(processes.identify(peer, MonoNs(u64::MAX)), Ok((0, false)), "whoever it was, not that one");
+        assert_eq!(processes.poll_end(), Some((peer.pid, started, Exit::Unknown)));
     }
 
     #[test]

@@ -88,9 +88,6 @@ impl BoundLocal {
         };
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
         let found = fs::symlink_metadata(path)?;
-        socket.set_nonblocking(true)?;
-        setsockopt(&socket, PassCred, &true)?;
-        setsockopt(&socket, ReceiveTimestampns, &true)?;
         Ok(Self { socket, path: path.to_owned(), file: (found.dev(), found.ino()) })
     }
 
@@ -116,9 +113,13 @@ impl Drop for BoundLocal {
     }
 }
 
-/// Binds with a file that nobody else can use until its mode is set: it begins with the mode of the socket itself.
+/// Binds with a file that nobody else can use until its mode is set: it begins with the mode of the socket itself. From the
+/// first datagram on the kernel says who sent it.
 fn bind_private(path: &Path) -> io::Result<UnixDatagram> {
     let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
+    socket.set_nonblocking(true)?;
+    setsockopt(&socket, PassCred, &true)?;
+    setsockopt(&socket, ReceiveTimestampns, &true)?;
     fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
     socket.bind(&SockAddr::unix(path)?)?;
     Ok(socket.into())

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::Path};
 
 use varta_config::{At, KernelFilter, Listen, ObserverConfig, Trust};
 
-use super::RunError;
+use super::{Addresses, RunError};
 use crate::{
     ingest::{Bound, Kind, Listener, tell_refused},
     listen::{
@@ -18,11 +18,27 @@ use crate::{
 /// A queue shorter than this, datagrams, may turn local senders away that beat at the same instant.
 const GOOD_QUEUE: u32 = 256;
 
+impl Addresses {
+    /// Those of bound listeners.
+    pub(crate) fn of(listeners: &[Listener], http: Option<SocketAddr>) -> Self {
+        let heard = |wanted: fn(Kind) -> bool| {
+            let some = listeners.iter().filter(|listener| wanted(listener.kind));
+            some.filter_map(|listener| listener.bound.address()).collect()
+        };
+        Self {
+            sealed: heard(|kind| matches!(kind, Kind::Sealed { .. })),
+            plaintext: heard(|kind| kind == Kind::Plain),
+            sockets: listeners.iter().filter_map(|listener| Some(listener.bound.path()?.to_owned())).collect(),
+            http,
+        }
+    }
+}
+
 /// Binds every listener, in the order of the configuration.
 ///
 /// # Errors
 /// [`RunError`] naming the address or path and the remedy.
-pub(super) fn bind(config: &ObserverConfig, filter: &Filter) -> Result<Vec<Listener>, RunError> {
+pub(crate) fn bind(config: &ObserverConfig, filter: &Filter) -> Result<Vec<Listener>, RunError> {
     let mut listeners = Vec::with_capacity(config.listen.len());
     // What is none of the three was refused with the configuration.
     for (listen, at) in config.listen.iter().filter_map(|listen| Some((listen, listen.at()?))) {

@@ -11,6 +11,7 @@ use crate::{
     listen::{udp::ListenError, uds::LocalError},
     roster::RosterError,
     state::StateError,
+    watchdog::WatchdogError,
 };
 
 /// Why an observer does not run, or runs no longer. Its text names the file or address and the remedy.
@@ -38,6 +39,12 @@ pub enum Misconfiguration {
     /// The roster.
     #[error(transparent)]
     Roster(#[from] RosterError),
+    /// Rules for an observer that is polled.
+    #[error(
+        "recovery: an observer that is polled runs nothing when a slot stalls: whoever polls it is told; leave every \
+        [[recovery]] out"
+    )]
+    PolledRecovery,
     /// The file with the bearer token breaks a rule for secret files.
     #[error(transparent)]
     TokenFile(SecretFileError),
@@ -78,6 +85,9 @@ pub enum Failure {
     /// The event file cannot be opened.
     #[error(transparent)]
     Export(#[from] ExportError),
+    /// A watchdog that was asked for.
+    #[error(transparent)]
+    Watchdog(#[from] WatchdogError),
     /// The system refuses what every observer needs.
     #[error("cannot {what}: {error}")]
     System {
@@ -133,4 +143,5 @@ into_run_error! {
     AuditError => Failed,
     StateError => Failed,
     ExportError => Failed,
+    WatchdogError => Failed,
 }

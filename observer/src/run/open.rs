@@ -10,9 +10,8 @@ use std::{
 use tokio::{sync::oneshot, task::JoinHandle};
 use varta_client::keyfile::read_secret_file;
 use varta_config::ObserverConfig;
-use varta_core::{Audience, Core, Limits};
 
-use super::{Addresses, Failure, Misconfiguration, OnReady, RunError, RunOptions, bind::bind, recover};
+use super::{Addresses, Failure, Misconfiguration, OnReady, RunError, RunOptions, bind::bind, known::Known, recover};
 use crate::{
     aside::Aside,
     clock::Clock,
@@ -20,16 +19,13 @@ use crate::{
     export::{
         events::Ring,
         http::{self, App, Setup},
-        tsv,
     },
-    ingest::{Keeper, Kind, Parts, Sleep},
+    ingest::{Parts, Sleep},
     journal::{self, Teller},
-    keyring::Keyring,
-    listen::filter::Filter,
-    notify::Watchdog,
     recovery::{Environment, Recovery},
-    reload::{InForce, settings},
-    roster::{self, nanos},
+    reload::{InForce, open_export},
+    roster::nanos,
+    watchdog::Watchdog,
 };
 
 /// A shorter bearer token could be guessed.
@@ -56,25 +52,19 @@ impl Opened {
     /// [`RunError`], naming the file or address and the remedy.
     pub(super) fn open(config: ObserverConfig, options: RunOptions) -> Result<Self, RunError> {
         config.validate()?;
-        let keyring = match &config.observer.key_file {
-            Some(file) => Keyring::load(file)?,
-            None => Keyring::empty(),
-        };
-        let name = config.observer.name.clone().unwrap_or(keyring.audience);
+        let known = Known::open(&config)?;
+        let name =
+            config.observer.name.clone().or_else(|| known.audience().map(str::to_owned)).unwrap_or_else(host_name);
         let token = config.http.token_file.as_deref().map(read_token).transpose()?;
-        let roster = config.observer.roster_file.as_deref();
-        let roster = roster.map(|file| Ok::<_, RunError>((roster::load(file)?, file))).transpose()?;
-        let (mut keeper, past) = Keeper::open(config.observer.state_dir.as_deref(), Clock::now())?;
-        let roster = roster.map(|(roster, file)| roster.no_older_than(past.roster_version(), file)).transpose()?;
-        let filter = Filter::new(keyring.audiences.iter().map(|audience| audience.id));
+        let filter = known.filter();
         let listeners = bind(&config, &filter)?;
         let http = config.http.listen.map(bind_http).transpose()?;
         let (export, writer) = match &config.export.file {
-            Some(file) => tsv::open(file).map(|(export, writer)| (Some(export), Some(writer)))?,
+            Some(file) => open_export(file, &config).map(|(export, writer)| (Some(export), Some(writer)))?,
             None => (None, None),
         };
         let environment = Environment::new(options.environment);
-        let recovery = recover::open(&config, keyring.audit, environment, Clock::now().wall)?;
+        let recovery = recover::open(&config, known.audit_key(), environment, Clock::now().wall)?;
         let (recovery, recovery_link) = recovery.unzip();
         let (sleep, waker) = Sleep::new().map_err(RunError::system("make a poller"))?;
         let (handle, commands) = command::channel(waker);
@@ -82,16 +72,7 @@ impl Opened {
 
         let gather = nanos(config.ingest.gather);
         let now = Clock::now();
-        let heard = |wanted: fn(Kind) -> bool| {
-            let some = listeners.iter().filter(|listener| wanted(listener.kind));
-            some.filter_map(|listener| listener.bound.address()).collect()
-        };
-        let addresses = Addresses {
-            sealed: heard(|kind| matches!(kind, Kind::Sealed { .. })),
-            plaintext: heard(|kind| kind == Kind::Plain),
-            sockets: listeners.iter().filter_map(|listener| Some(listener.bound.path()?.to_owned())).collect(),
-            http: http.as_ref().and_then(|http| http.local_addr().ok()),
-        };
+        let addresses = Addresses::of(&listeners, http.as_ref().and_then(|http| http.local_addr().ok()));
         let aside = Aside::default();
         let http = http.map(|listener| {
             let app = App::new(Setup {
@@ -107,13 +88,8 @@ impl Opened {
             HttpParts { listener, app }
         });
         let (journal, teller) = journal::channel(now, http.is_some().then_some(ring), export, config.export.beats);
-        let version = roster.as_ref().map(|roster| roster.version);
-        let mut core = new_core(&config, keyring.audiences)?;
-        let started = keeper.begin(&mut core, past, !addresses.sealed.is_empty());
-        if let Some(version) = version {
-            keeper.keep_roster_version(version);
-        }
-        core.set_roster(started, roster.map(|roster| roster.roster));
+        let version = known.roster_version();
+        let (core, keeper) = known.begin(&config, !addresses.sealed.is_empty())?;
         for address in &addresses.sealed {
             tracing::info!("{name} receives beats on {address}");
         }
@@ -126,6 +102,7 @@ impl Opened {
         if let Some(address) = &addresses.http {
             tracing::info!("{name} serves http://{address}");
         }
+        let watchdog = Watchdog::open(&config.watchdog, options.watchdog)?;
         Ok(Self {
             addresses,
             in_force: InForce {
@@ -147,7 +124,7 @@ impl Opened {
                 sleep,
                 gather,
                 commands,
-                watchdog: Watchdog::new(options.watchdog),
+                watchdog,
                 recovery: recovery_link,
             },
             recovery,
@@ -204,17 +181,6 @@ impl Serving {
     }
 }
 
-/// A core that knows nobody yet.
-fn new_core(config: &ObserverConfig, audiences: Vec<Audience>) -> Result<Core, RunError> {
-    let mut seed = [0; 8];
-    getrandom::fill(&mut seed).map_err(|error| RunError::system("get randomness")(error.into()))?;
-    // Its highest legal value is this type's.
-    let slots_per_agent = u16::try_from(config.limits.slots_per_agent).unwrap_or(u16::MAX);
-    let varta_config::Limits { agents, processes, .. } = config.limits;
-    let limits = Limits { agents, slots_per_agent, processes, ..Limits::default() };
-    Ok(Core::new(settings(config), limits, audiences, config.listen.len(), u64::from_le_bytes(seed)))
-}
-
 fn bind_http(address: SocketAddr) -> Result<TcpListener, RunError> {
     let open = || {
         let listener = TcpListener::bind(address)?;
@@ -222,6 +188,12 @@ fn bind_http(address: SocketAddr) -> Result<TcpListener, RunError> {
         Ok(listener)
     };
     open().map_err(|error| Failure::Http { address, error }.into())
+}
+
+/// What this host calls itself.
+fn host_name() -> String {
+    let said = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if said.trim().is_empty() { "observer".to_owned() } else { said.trim().to_owned() }
 }
 
 /// A bearer token: one line of visible ASCII in a file that keeps the rules for secrets.

@@ -11,6 +11,7 @@ use std::{
 use nix::fcntl::OFlag;
 
 use super::StateError;
+use crate::gate::Gate;
 
 pub(super) const LOCK: &str = "lock";
 pub(super) const OBSERVED: &str = "observed";
@@ -197,59 +198,4 @@ fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.mode(0o600).custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).bits());
     options
-}
-
-/// Where tests let the disk refuse.
-#[cfg(not(test))]
-#[derive(Debug)]
-pub(super) struct Gate;
-
-#[cfg(not(test))]
-impl Gate {
-    const fn open() -> Self {
-        Self
-    }
-
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "has the shape of the tests' gate")]
-    const fn pass(&self) -> io::Result<()> {
-        Ok(())
-    }
-
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "has the shape of the tests' gate")]
-    const fn pass_write(&self, _: &File, _: &[u8], _: u64) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Lets some operations pass, refuses some as a full disk does (of a write it takes half), and lets all later ones pass.
-/// While a test holds `stuck`, none returns.
-#[cfg(test)]
-#[derive(Clone, Debug)]
-pub(super) struct Gate {
-    pub(super) passing: std::sync::Arc<std::sync::atomic::AtomicU64>,
-    pub(super) refusing: std::sync::Arc<std::sync::atomic::AtomicU64>,
-    pub(super) stuck: std::sync::Arc<std::sync::Mutex<()>>,
-}
-
-#[cfg(test)]
-impl Gate {
-    fn open() -> Self {
-        let (passing, refusing) = (std::sync::Arc::new(u64::MAX.into()), std::sync::Arc::default());
-        Self { passing, refusing, stuck: std::sync::Arc::default() }
-    }
-
-    fn pass(&self) -> io::Result<()> {
-        use std::sync::atomic::Ordering::SeqCst;
-        drop(self.stuck.lock());
-        let take = |left: u64| left.checked_sub(1);
-        let passes = self.passing.fetch_update(SeqCst, SeqCst, take).is_ok();
-        if passes || self.refusing.fetch_update(SeqCst, SeqCst, take).is_err() {
-            return Ok(());
-        }
-        Err(io::ErrorKind::StorageFull.into())
-    }
-
-    fn pass_write(&self, file: &File, bytes: &[u8], place: u64) -> io::Result<()> {
-        self.pass().inspect_err(|_| file.write_all_at(&bytes[..bytes.len() / 2], place).unwrap_or(()))
-    }
 }

@@ -13,7 +13,8 @@ use varta_core::{Limits, Phase, SavedAgent, SavedSlot, Settings, SlotKey, Start}
 use varta_vlp::{AgentId, Generation, UnitId};
 
 use self::kept::at;
-use super::{disk::Gate, *};
+use super::*;
+use crate::gate::Gate;
 
 const BOOT: Boot = Boot(7);
 

@@ -145,6 +145,30 @@ fn descriptors_that_are_passed_are_never_held() {
 }
 
 #[test]
+fn what_a_bad_process_does_is_told_once_and_counted_each_time() {
+    const TIMES: u64 = 50;
+    let mut host = Host::new();
+    let file = host.rig.path("events.tsv");
+    host.rig.config.export.file = Some(file.clone());
+    let observer = host.rig.start();
+    let agent = host.connect();
+    let passed = [agent.as_raw_fd()];
+    for nonce in 1..=TIMES {
+        agent.send(&frame(own() + 1, nonce)).unwrap();
+        let rights = [ControlMessage::ScmRights(&passed)];
+        let bytes = frame(own(), nonce);
+        sendmsg::<UnixAddr>(agent.as_raw_fd(), &[IoSlice::new(&bytes)], &rights, MsgFlags::empty(), None).unwrap();
+    }
+    host.refused(&observer, "pid_mismatch", TIMES as f64);
+    host.refused(&observer, "ctrl_truncated", TIMES as f64);
+    observer.stop();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let rows: Vec<_> = text.lines().map(|row| row.split_once('\t').unwrap().1).collect();
+    let expected = [(own() + 1, "auth_failure"), (own(), "ctrl_truncated")];
+    assert_eq!(rows, expected.map(|(pid, kind)| format!("{kind}\t{pid}\t-\t-\t-")));
+}
+
+#[test]
 fn bad_datagrams_do_not_delay_the_next_good_one_and_two_listeners_lose_nothing() {
     const COUNT: u64 = 2_000;
     let mut host = Host::new();

@@ -6,6 +6,7 @@ mod clock;
 mod filtered;
 mod local;
 mod observe;
+mod polled;
 mod refusals;
 mod reload;
 mod restart;

@@ -177,3 +177,29 @@ fn the_event_file_is_opened_anew_or_elsewhere() {
     observer.stop();
     assert_eq!((rows(&moved), rows(&first), rows(&second)), (1, 1, 1));
 }
+
+#[test]
+fn a_full_event_file_is_put_aside_once_that_is_wanted() {
+    let mut rig = Rig::new();
+    let (file, events) = (rig.path("observer.toml"), rig.path("events.tsv"));
+    let full = "x".repeat(64 << 10) + "\n";
+    std::fs::write(&events, &full).unwrap();
+    (rig.config.export.file, rig.config.export.beats) = (Some(events.clone()), true);
+    rig.config.export.rotate_at = None;
+    let observer = rig.start_from(&file);
+    let mut agent = Agent::new("web-1", "api", 1);
+    let announce = agent.announce();
+    agent.send(observer.sealed(), &announce);
+    let text = |file: &std::path::Path| std::fs::read_to_string(file).unwrap_or_default();
+    wait("the beat is a row", || text(&events).contains("\tbeat\t").then_some(()));
+    assert!(text(&events).starts_with(&full));
+
+    (rig.config.export.rotate_at, rig.config.export.keep) = (Some(64 << 10), 1);
+    std::fs::write(&file, rig.config.render()).unwrap();
+    observer.0.reload().unwrap();
+    hears(&observer, &mut agent);
+    let aside = rig.path("events.tsv.1");
+    wait("another file is begun", || (aside.exists() && text(&events).contains("\tbeat\t")).then_some(()));
+    observer.stop();
+    assert!(text(&aside).starts_with(&full) && text(&events).len() < 64 << 10);
+}

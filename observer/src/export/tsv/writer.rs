@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, atomic::Ordering, mpsc::Receiver},
 };
 
-use super::{Line, Message, Payload, Shared, open_file};
+use super::{Line, Message, Payload, Shared, open_file, rotate::Sink};
 
 /// Bytes gathered before they are written.
 const GATHERED: usize = 64 * 1024;
@@ -24,12 +24,16 @@ enum Condition {
 pub(super) struct Writing<W = File> {
     path: PathBuf,
     file: W,
+    /// Bytes in it; none of what has no size.
+    size: Option<u64>,
     shared: Arc<Shared>,
     buffer: Vec<u8>,
     /// What a failed write has left of the line that it cut; comes first in the next one.
     cut: Vec<u8>,
     condition: Condition,
     lost_told: u64,
+    /// Whether the newest rotation failed, which was told.
+    stuck: bool,
 }
 
 impl Writing<File> {
@@ -74,6 +78,7 @@ impl Writing<File> {
         }
         match open_file(&self.path) {
             Ok(file) => {
+                self.size = file.size();
                 self.file = file;
                 let torn = !std::mem::take(&mut self.cut).is_empty();
                 self.shared.lost.fetch_add(u64::from(torn), Ordering::Relaxed);
@@ -84,10 +89,11 @@ impl Writing<File> {
     }
 }
 
-impl<W: Write> Writing<W> {
+impl<W: Sink> Writing<W> {
     pub(super) fn new(path: PathBuf, file: W, shared: Arc<Shared>) -> Self {
         let (buffer, cut) = (Vec::with_capacity(GATHERED), Vec::new());
-        Self { path, file, shared, buffer, cut, condition: Condition::Writing, lost_told: 0 }
+        let size = file.size();
+        Self { path, file, size, shared, buffer, cut, condition: Condition::Writing, lost_told: 0, stuck: false }
     }
 
     /// Writes what was gathered; what the disk refuses is lost and counted, by whole lines. `drained`: nothing waits.
@@ -98,7 +104,7 @@ impl<W: Write> Writing<W> {
         let before = self.cut.len();
         let mut bytes = std::mem::take(&mut self.cut);
         bytes.append(&mut self.buffer);
-        let (written, failed) = write_some(&mut self.file, &bytes);
+        let (written, failed) = self.write_parts(&bytes, before);
         if let Some(error) = failed {
             self.lose(&bytes, written, before);
             self.enter(Condition::Failing, Some(&error));
@@ -109,6 +115,65 @@ impl<W: Write> Writing<W> {
         }
         bytes.clear();
         self.buffer = bytes;
+    }
+
+    /// Writes `bytes`, of which the first `begun` go on with a line that the file holds the beginning of, to as many files as
+    /// they fill; how many were written.
+    fn write_parts(&mut self, bytes: &[u8], begun: usize) -> (usize, Option<io::Error>) {
+        let mut written = 0;
+        while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+            let mut fits = self.fitting(rest, written < begun);
+            if fits == 0 && !self.rotate() {
+                fits = rest.len();
+            }
+            let part = rest.get(..fits).unwrap_or(rest);
+            let (count, failed) = write_some(&mut self.file, part);
+            written += count;
+            self.size = self.size.map(|size| size + count as u64);
+            if failed.is_some() {
+                return (written, failed);
+            }
+        }
+        (written, None)
+    }
+
+    /// The bytes of `rest`, by whole lines, that belong into this file; `begun` says that the first must. An empty file
+    /// takes one line, whatever its length.
+    fn fitting(&self, rest: &[u8], begun: bool) -> usize {
+        let at = self.shared.rotate_at.load(Ordering::Acquire);
+        let Some(size) = self.size.filter(|_| at > 0) else { return rest.len() };
+        let room = usize::try_from(at.saturating_sub(size)).unwrap_or(usize::MAX);
+        let is_end = |byte: &u8| *byte == b'\n';
+        match rest.get(..room) {
+            None => rest.len(),
+            Some(fitting) => match fitting.iter().rposition(is_end) {
+                Some(end) => end + 1,
+                None if begun || size == 0 => rest.iter().position(is_end).map_or(rest.len(), |end| end + 1),
+                None => 0,
+            },
+        }
+    }
+
+    /// Begins another file; false if the old one is to be written on.
+    fn rotate(&mut self) -> bool {
+        let keep = self.shared.keep.load(Ordering::Relaxed).max(1);
+        let path = self.path.display();
+        match self.file.successor(&self.path, keep) {
+            Ok(file) => {
+                self.size = file.size();
+                self.file = file;
+                if std::mem::take(&mut self.stuck) {
+                    tracing::info!(%path, "the event file is put aside again where it is full");
+                }
+                true
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.stuck, true) {
+                    tracing::warn!(%path, "the event file is full and cannot be put aside: {error}; it is written on until that is mended");
+                }
+                false
+            }
+        }
     }
 
     /// Counts the lines of `bytes` of which nothing is in the file, and keeps the rest of the one that was cut; of that,
@@ -190,10 +255,26 @@ fn render(line: &Line, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    /// A disk with so much room.
+    /// A disk with so much room, and whether another file may be begun.
     struct Disk {
         room: usize,
         held: Vec<u8>,
+        before: Vec<Vec<u8>>,
+        refuses: bool,
+    }
+
+    impl Sink for Disk {
+        fn size(&self) -> Option<u64> {
+            Some(self.held.len() as u64)
+        }
+
+        fn successor(&self, _: &std::path::Path, keep: u32) -> Result<Self, String> {
+            if self.refuses {
+                return Err("no".to_owned());
+            }
+            let before = std::iter::once(&self.held).chain(&self.before).take(keep as usize).cloned().collect();
+            Ok(Self { room: self.room, held: Vec::new(), before, refuses: false })
+        }
     }
 
     impl Write for Disk {
@@ -213,7 +294,8 @@ mod tests {
     }
 
     fn writing(room: usize) -> Writing<Disk> {
-        Writing::new("disk".into(), Disk { room, held: Vec::new() }, Arc::default())
+        let disk = Disk { room, held: Vec::new(), before: Vec::new(), refuses: false };
+        Writing::new("disk".into(), disk, Arc::default())
     }
 
     fn lost(writing: &Writing<Disk>) -> u64 {
@@ -266,6 +348,61 @@ mod tests {
         writing.buffer.extend(b"aaa\nbbb\n");
         writing.write(true);
         assert_eq!((lost(&writing), writing.cut.len()), (2, 0));
+    }
+
+    fn rotating(room: usize, at: u64, keep: u32) -> Writing<Disk> {
+        let writing = writing(room);
+        writing.shared.rotate_at.store(at, Ordering::Release);
+        writing.shared.keep.store(keep, Ordering::Relaxed);
+        writing
+    }
+
+    fn files(writing: &Writing<Disk>) -> Vec<&str> {
+        let files = writing.file.before.iter().rev().chain([&writing.file.held]);
+        files.map(|file| str::from_utf8(file).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_full_file_is_followed_by_another_between_two_lines() {
+        let mut writing = rotating(100, 8, 2);
+        writing.buffer.extend(b"aaa\nbbb\nccc\ndd\n");
+        writing.write(true);
+        assert_eq!(files(&writing), ["aaa\nbbb\n", "ccc\ndd\n"]);
+        writing.buffer.extend(b"longer than a file\ne\n");
+        writing.write(true);
+        assert_eq!(files(&writing), ["ccc\ndd\n", "longer than a file\n", "e\n"], "the oldest is gone");
+        writing.shared.rotate_at.store(0, Ordering::Release);
+        writing.buffer.extend(b"ffffffffffff\n");
+        writing.write(true);
+        assert_eq!(*files(&writing).last().unwrap(), "e\nffffffffffff\n");
+        assert_eq!(lost(&writing), 0);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_put_aside_is_written_on_until_it_can() {
+        let mut writing = rotating(100, 4, 9);
+        writing.file.refuses = true;
+        writing.buffer.extend(b"aaa\nbbb\nccc\n");
+        writing.write(true);
+        assert_eq!((files(&writing), writing.stuck), (vec!["aaa\nbbb\nccc\n"], true));
+        writing.file.refuses = false;
+        writing.buffer.extend(b"ddd\n");
+        writing.write(true);
+        assert_eq!((files(&writing), writing.stuck), (vec!["aaa\nbbb\nccc\n", "ddd\n"], false));
+        assert_eq!(lost(&writing), 0);
+    }
+
+    #[test]
+    fn a_line_that_a_full_disk_cut_ends_in_the_file_that_it_began_in() {
+        let mut writing = rotating(6, 4, 9);
+        writing.buffer.extend(b"aaa\nbbb\nccc\n");
+        writing.write(true);
+        assert_eq!((files(&writing), lost(&writing)), (vec!["aaa\n", "bb"], 1));
+        writing.file.room = 100;
+        writing.shared.rotate_at.store(1, Ordering::Release);
+        writing.buffer.extend(b"d\n");
+        writing.write(true);
+        assert_eq!((files(&writing), lost(&writing)), (vec!["aaa\n", "bbb\n", "d\n"], 1));
     }
 
     #[test]
