@@ -16,7 +16,8 @@ impl Ingest {
                 Envelope { peer: None, .. } => Err(Reject::NoCredentials),
                 Envelope { peer: Some(peer), arrived, .. } => {
                     let arrived = arrived.map_or(now.mono, |arrived| mapped(now, arrived));
-                    let process = self.processes.identify(peer, arrived);
+                    let inlet = &mut self.inlets[number];
+                    let process = self.processes.identify(peer, arrived, || inlet.take_out());
                     process.map(|(process, ours)| Sender::Local { pid: peer.pid, process, ours })
                 }
             };

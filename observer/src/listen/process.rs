@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{self, Read as _},
     os::{
-        fd::{AsFd as _, AsRawFd as _, OwnedFd},
+        fd::{AsFd, AsRawFd as _, OwnedFd},
         unix::fs::MetadataExt as _,
     },
 };
@@ -109,18 +109,24 @@ impl Processes {
     }
 
     /// What tells the sender of a datagram that arrived at `arrived` from others of its pid, its start time, or 0 where it is
-    /// gone; and whether its PID namespace was read, and is ours.
+    /// gone; and whether its PID namespace was read, and is ours. To look at a process takes some fifty microseconds;
+    /// `meanwhile` is done now and then in them.
     ///
     /// # Errors
     /// [`Reject::NamespaceConflict`]: it lives in another PID namespace, or is not to be seen from ours.
-    pub(crate) fn identify(&mut self, peer: Peer, arrived: MonoNs) -> Result<(u64, bool), Reject> {
+    pub(crate) fn identify(
+        &mut self,
+        peer: Peer,
+        arrived: MonoNs,
+        meanwhile: impl FnMut(),
+    ) -> Result<(u64, bool), Reject> {
         if peer.pid == 0 {
             return Err(Reject::NamespaceConflict);
         }
         self.let_go(peer.pid);
         let watched = self.known.get(&peer.pid).is_some_and(|process| process.pidfd.is_some());
         if !watched {
-            self.meet(peer, arrived);
+            self.meet(peer, arrived, meanwhile);
         }
         match self.known.get(&peer.pid) {
             Some(Process { namespace: Namespace::Other(_), .. }) => Err(Reject::NamespaceConflict),
@@ -154,10 +160,11 @@ impl Processes {
     }
 
     /// Looks at a process for the first time, or again where it cannot be watched.
-    fn meet(&mut self, peer: Peer, arrived: MonoNs) {
+    fn meet(&mut self, peer: Peer, arrived: MonoNs, mut meanwhile: impl FnMut()) {
         // In this order: what is read after the descriptor was opened is of the process that it stands for, as long as
         // that has not ended.
         let pidfd = Pid::from_raw(peer.pid.cast_signed()).and_then(|pid| pidfd_open(pid, PidfdFlags::NONBLOCK).ok());
+        meanwhile();
         let Some(stat) = read_stat(peer.pid) else {
             self.known.remove(&peer.pid);
             self.gone.push(peer.pid);
@@ -169,7 +176,9 @@ impl Processes {
             self.known.remove(&peer.pid);
             return;
         }
+        meanwhile();
         let found = namespace_inode(&peer.pid.to_string());
+        meanwhile();
         let namespace = match (found, self.own) {
             (Some(found), Some(own)) if found == own => Namespace::Ours,
             (Some(found), Some(_)) => Namespace::Other(found),
@@ -196,7 +205,7 @@ impl Processes {
             return false;
         }
         let uid = fs::metadata(format!("/proc/{pid}")).map_or(u32::MAX, |found| found.uid());
-        self.meet(Peer { pid, uid }, MonoNs(u64::MAX));
+        self.meet(Peer { pid, uid }, MonoNs(u64::MAX), || ());
         self.known.contains_key(&pid)
     }
 
@@ -304,6 +313,13 @@ pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
     Ok(limit.maximum.unwrap_or(u64::MAX))
 }
 
+/// Has the kernel make room for descriptors up to `highest` now. Whenever it has to make more, it waits for all processors,
+/// for ten milliseconds and more, and whoever asked for one descriptor waits with it.
+pub(crate) fn reserve_descriptors(any: impl AsFd, highest: u32) -> io::Result<()> {
+    rustix::io::fcntl_dupfd_cloexec(any, highest.cast_signed())?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -339,9 +355,9 @@ mod tests {
         let mut command = std::process::Command::new("sh");
         let mut child = command.args(["-c", "read x; exit 3"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
         let peer = Peer { pid: child.id(), uid: Uid::effective().as_raw() };
-        let (started, ours) = processes.identify(peer, MonoNs(u64::MAX)).unwrap();
+        let (started, ours) = processes.identify(peer, MonoNs(u64::MAX), || ()).unwrap();
         assert!(started != 0 && ours);
-        assert_eq!(processes.identify(peer, MonoNs(0)), Ok((started, true)), "met once");
+        assert_eq!(processes.identify(peer, MonoNs(0), || ()), Ok((started, true)), "met once");
         drop(child.stdin.take());
         let mut events = mio::Events::with_capacity(4);
         poll.poll(&mut events, None).unwrap();
@@ -351,12 +367,12 @@ mod tests {
         assert_eq!(processes.poll_end(), Some((peer.pid, started, Exit::Status(3))));
         assert_eq!(processes.poll_end(), None, "told once");
         assert_eq!(child.wait().unwrap().code(), Some(3));
-        assert_eq!(processes.identify(peer, MonoNs(u64::MAX)), Ok((0, false)), "gone");
+        assert_eq!(processes.identify(peer, MonoNs(u64::MAX), || ()), Ok((0, false)), "gone");
         assert_eq!(processes.poll_end(), Some((peer.pid, 0, Exit::Unknown)));
         assert_eq!(processes.poll_end(), None);
         assert!(!processes.resume(peer.pid, started));
         assert_eq!(presence(peer.pid, started), Presence::Gone);
-        let own = processes.identify(Peer { pid: std::process::id(), uid: 0 }, MonoNs(u64::MAX)).unwrap().0;
+        let own = processes.identify(Peer { pid: std::process::id(), uid: 0 }, MonoNs(u64::MAX), || ()).unwrap().0;
         let presences = [own, own + 1, 0].map(|process| presence(std::process::id(), process));
         assert_eq!(presences, [Presence::Same, Presence::Another, Presence::Another]);
     }
@@ -367,12 +383,12 @@ mod tests {
         let mut processes = Processes::new(poll.registry().try_clone().unwrap());
         let mut child = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
         let peer = Peer { pid: child.id(), uid: Uid::effective().as_raw() };
-        let (started, _) = processes.identify(peer, MonoNs(u64::MAX)).unwrap();
+        let (started, _) = processes.identify(peer, MonoNs(u64::MAX), || ()).unwrap();
         processes.note_end(peer.pid);
         assert_eq!(processes.poll_end(), None, "the end of one that had the pid before");
         drop(child.stdin.take());
         child.wait().unwrap();
-        assert_eq!(processes.identify(peer, MonoNs(u64::MAX)), Ok((0, false)), "whoever it was, not that one");
+        assert_eq!(processes.identify(peer, MonoNs(u64::MAX), || ()), Ok((0, false)), "whoever it was, not that one");
         assert_eq!(processes.poll_end(), Some((peer.pid, started, Exit::Unknown)));
     }
 
@@ -381,8 +397,8 @@ mod tests {
         let poll = mio::Poll::new().unwrap();
         let mut processes = Processes::new(poll.registry().try_clone().unwrap());
         let peer = Peer { pid: std::process::id(), uid: 0 };
-        assert_eq!(processes.identify(peer, MonoNs(1)), Ok((0, false)));
-        assert_eq!(processes.identify(Peer { pid: 0, uid: 0 }, MonoNs(1)), Err(Reject::NamespaceConflict));
-        assert_ne!(processes.identify(peer, MonoNs(u64::MAX)), Ok((0, false)));
+        assert_eq!(processes.identify(peer, MonoNs(1), || ()), Ok((0, false)));
+        assert_eq!(processes.identify(Peer { pid: 0, uid: 0 }, MonoNs(1), || ()), Err(Reject::NamespaceConflict));
+        assert_ne!(processes.identify(peer, MonoNs(u64::MAX), || ()), Ok((0, false)));
     }
 }

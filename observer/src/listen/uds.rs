@@ -99,6 +99,11 @@ impl BoundLocal {
         fs::read_to_string("/proc/sys/net/unix/max_dgram_qlen").ok()?.trim().parse().ok()
     }
 
+    /// The socket.
+    pub(crate) const fn socket(&self) -> &UnixDatagram {
+        &self.socket
+    }
+
     /// The path.
     pub(crate) fn path(&self) -> &Path {
         &self.path

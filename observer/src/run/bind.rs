@@ -9,12 +9,14 @@ use crate::{
     ingest::{Bound, Kind, Listener, tell_refused},
     listen::{
         filter::Filter,
-        process::raise_descriptor_limit,
+        process::{raise_descriptor_limit, reserve_descriptors},
         udp::{BoundUdp, ListenError},
         uds::BoundLocal,
     },
 };
 
+/// Descriptors of an observer besides those of local agents.
+const OTHERS: u32 = 1024;
 /// A queue shorter than this, datagrams, may turn local senders away that beat at the same instant.
 const GOOD_QUEUE: u32 = 256;
 
@@ -57,7 +59,7 @@ pub(crate) fn bind(config: &ObserverConfig, filter: &Filter) -> Result<Vec<Liste
                 (Bound::Udp(bound), Kind::Plain, (KernelFilter::Off, false))
             }
             At::Socket(path) => {
-                let bound = bind_local(path, listen.mode)?;
+                let bound = bind_local(path, listen.mode, config.limits.processes)?;
                 (Bound::Local(bound), Kind::Local, (KernelFilter::Off, false))
             }
         };
@@ -66,10 +68,16 @@ pub(crate) fn bind(config: &ObserverConfig, filter: &Filter) -> Result<Vec<Liste
     Ok(listeners)
 }
 
-fn bind_local(path: &Path, mode: u32) -> Result<BoundLocal, RunError> {
+fn bind_local(path: &Path, mode: u32, processes: u32) -> Result<BoundLocal, RunError> {
     let bound = BoundLocal::bind(path, mode)?;
     match raise_descriptor_limit() {
-        Ok(limit) => tracing::debug!("each local agent takes one of {limit} descriptors"),
+        Ok(limit) => {
+            tracing::debug!("each local agent takes one of {limit} descriptors");
+            let highest = u64::from(processes + OTHERS).min(limit.saturating_sub(1));
+            if let Err(error) = reserve_descriptors(bound.socket(), u32::try_from(highest).unwrap_or(u32::MAX)) {
+                tracing::debug!("no room for descriptors was made ahead: {error}");
+            }
+        }
         Err(error) => {
             tracing::warn!(
                 "the limit of open files stays as it is ({error}): of local agents beyond it the end is not seen"
