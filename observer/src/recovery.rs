@@ -1,6 +1,6 @@
 //! Recovery: what is run when a slot is down, on a thread of its own.
 //!
-//! The ingest thread says which slots are down and which no longer are; [`plan`] decides what follows from that, and this
+//! The ingest thread says which slots are down and which no longer are; a plan decides what follows from that, and this
 //! thread carries it out: it writes the audit log first, then runs a program, or says why it does not. Nothing here is
 //! waited for by the ingest thread.
 
