@@ -3,7 +3,7 @@
 //! The agents are real processes, for an observer knows a local agent by the pid that the kernel attests: each is this
 //! program once more, as [`agent`]. The same processes beat to both observers, in turn, by the clock. What an observer has
 //! heard, and when it told a stall, is read from its export file, where every beat and every stall is a row with the
-//! observer's own time; a [`Witness`] beats to it where a window begins or ends, or something is done to an agent, so that
+//! observer's own time; a witness beats to it where a window begins or ends, or something is done to an agent, so that
 //! its rows mark these instants.
 
 pub(crate) mod agent;

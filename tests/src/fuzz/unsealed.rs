@@ -194,7 +194,7 @@ impl World {
     }
 }
 
-/// Up to [`STEPS`] steps.
+/// Up to 96 steps.
 pub fn body(data: &[u8]) {
     let mut input = Input::new(data);
     let mut world = World::new();
