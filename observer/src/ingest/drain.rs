@@ -86,6 +86,8 @@ impl Ingest {
                 Kind::Plain => self.judge_plain(now, number, received.count),
                 Kind::Local => self.judge_local(now, number, received.count),
             }
+            let inlet = &mut self.inlets[number];
+            inlet.readable |= inlet.has_taken_out();
             self.tell_outcomes(now, number);
         }
         now

@@ -153,6 +153,14 @@ impl Inlet {
         }
     }
 
+    /// Whether something was taken out and not read. The poller tells nothing of it: the queue may be empty.
+    pub(super) fn has_taken_out(&self) -> bool {
+        match &self.socket {
+            Socket::Udp(_) => false,
+            Socket::Local(uds) => uds.has_taken_out(),
+        }
+    }
+
     /// Reads a batch into the room of its kind. An error is read past: the next datagram wakes the loop again. It is handed
     /// to `tell`, once.
     pub(super) fn receive(

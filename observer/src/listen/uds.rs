@@ -221,6 +221,11 @@ impl Uds {
         Ok(false)
     }
 
+    /// Whether something was taken out and not handed out.
+    pub(crate) fn has_taken_out(&self) -> bool {
+        !self.ahead.is_empty()
+    }
+
     /// Hands out up to [`BATCH`] datagrams, oldest first, without waiting.
     ///
     /// # Errors
@@ -260,4 +265,29 @@ fn receive_one(fd: RawFd, bytes: &mut [u8; ROOM], control: &mut [u8]) -> nix::Re
         }
     }
     Ok(envelope)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_out_ahead_is_still_to_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("varta.sock");
+        let mut uds = Uds::new(BoundLocal::bind(&path, 0o600).unwrap());
+        let mut buffers = LocalBuffers::new();
+        let agent = UnixDatagram::unbound().unwrap();
+        agent.connect(&path).unwrap();
+        agent.send(b"first").unwrap();
+        let heard = uds.receive(&mut buffers).unwrap();
+        assert_eq!((heard.count, heard.emptied, uds.has_taken_out()), (1, true, false));
+        agent.send(b"second").unwrap();
+        assert!(uds.take_out().unwrap(), "the kernel's queue is empty");
+        assert!(uds.has_taken_out(), "and the poller has nothing to tell");
+        let heard = uds.receive(&mut buffers).unwrap();
+        assert_eq!((heard.count, heard.emptied, uds.has_taken_out()), (1, true, false));
+        assert_eq!(buffers.get(0).0, b"second");
+        assert_eq!(buffers.get(0).1.peer.map(|peer| peer.pid), Some(std::process::id()));
+    }
 }
