@@ -124,10 +124,9 @@ impl Observer {
         if let Some(told) = self.polled.pop() {
             return Some(told);
         }
-        if self.read_timeout > 0 {
-            self.polled.wait(self.read_timeout);
-            self.polled.turn();
-        }
+        // Only by a look at the poller is known what is to be read, be it for no time at all.
+        self.polled.wait(self.read_timeout);
+        self.polled.turn();
         self.polled.pop()
     }
 

@@ -72,6 +72,22 @@ fn kinds(observer: &mut Observer, count: usize) -> Vec<&'static str> {
 }
 
 #[test]
+fn whoever_never_waits_hears_what_came_meanwhile() {
+    let mut world = World::new(Duration::from_secs(60));
+    world.observer.set_read_timeout(Duration::ZERO);
+    for nonce in 1..4 {
+        assert!(world.observer.poll().is_none_or(|event| !matches!(event, Event::Beat { .. })));
+        world.send(&frame(own(), nonce, Status::Ok));
+        let heard = find(&mut world.observer, |event| match event {
+            Event::Beat { nonce, .. } => Some(*nonce),
+            _ => None,
+        });
+        assert_eq!(heard, nonce);
+        while world.observer.poll().is_some() {}
+    }
+}
+
+#[test]
 fn a_beat_is_handed_out_with_all_that_is_known_of_it() {
     let World { mut observer, agent, path, directory: _directory } = World::new(Duration::from_secs(60));
     assert_eq!(observer.addresses().sockets, [path]);
