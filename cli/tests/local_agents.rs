@@ -4,7 +4,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpStream, UdpSocket},
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -149,6 +149,38 @@ fn whoever_polls_is_told_of_an_end_and_of_the_stall_that_it_is() {
     let event = next("stall");
     assert!(matches!(event, Event::Stall { pid, last_nonce: 1, .. } if pid == agent.id()), "{event:?}");
     agent.wait().unwrap();
+}
+
+#[test]
+fn a_flood_on_a_network_hides_no_end() {
+    const LISTENERS: usize = 15;
+    const EACH: usize = 400;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("varta.sock");
+    // Of many listeners even the smallest receive buffers hold more than is read in one turn.
+    let network = std::iter::repeat_n(Listen::plaintext(SocketAddr::from(([127, 0, 0, 1], 0))), LISTENERS);
+    let listen = network.chain([Listen::socket(&path)]).collect();
+    let mut config = ObserverConfig { listen, ..ObserverConfig::default() };
+    config.observer.name = Some("host".to_owned());
+    config.stall.threshold = Duration::from_secs(3600);
+    let mut observer = Observer::from_config(&config).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_varta"));
+    command.arg("beat").arg("--socket").arg(&path).args(["--every", "30m"]).stderr(Stdio::null());
+    let agent = command.spawn().unwrap();
+    wait("it is heard", || observer.poll().filter(|event| matches!(event, Event::Beat { .. })));
+    while observer.poll_pending().is_some() {}
+    end(agent);
+    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for address in &observer.addresses().plaintext {
+        for _ in 0..EACH {
+            sender.send_to(b"x", address).unwrap();
+        }
+    }
+    observer.set_read_timeout(Duration::ZERO);
+    let events: Vec<_> = std::iter::from_fn(|| observer.poll()).collect();
+    let told = events.iter().position(|event| matches!(event, Event::Exit { .. })).unwrap();
+    let behind = events[told..].iter().filter(|event| matches!(event, Event::Refused(..))).count();
+    assert!(behind > 1_000, "{told} events before it, and {behind} of {} datagrams after", LISTENERS * EACH);
 }
 
 #[test]

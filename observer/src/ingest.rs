@@ -242,7 +242,7 @@ impl Ingest {
 
     /// Sleeps until something is to be done, or until `limit`.
     fn sleep(&mut self, sleep: &mut Sleep, limit: MonoNs) -> io::Result<()> {
-        let busy = self.behind || self.asked;
+        let busy = self.behind || self.asked || self.processes.has_ends();
         let keep = if self.keeping { self.turns.last().after(MILLI) } else { self.keeper.next() };
         let wake =
             self.core.poll_timeout().min(keep).min(self.watchdog.next()).min(self.next_look()).min(self.next_step);

@@ -3,7 +3,7 @@
 use varta_core::{Now, Sender};
 use varta_vlp::Reject;
 
-use super::{Ingest, drain::mapped};
+use super::{Ingest, drain::mapped, inlet::Kind};
 use crate::listen::uds::Envelope;
 
 impl Ingest {
@@ -36,12 +36,12 @@ impl Ingest {
         }
     }
 
-    /// Tells the core of processes that have ended, once everything that they sent was read.
+    /// Tells the core of processes that have ended, once everything that they sent was read. What else is to be read does not
+    /// matter: a flood on a network hides no end.
     pub(super) fn tell_ends(&mut self, now: Now) {
-        if self.behind {
-            return;
-        }
-        while let Some((pid, process, exit)) = self.processes.poll_end() {
+        let local = self.inlets.iter().filter(|inlet| inlet.kind == Kind::Local);
+        let Some(read) = local.map(|inlet| inlet.seen).min() else { return };
+        while let Some((pid, process, exit)) = self.processes.poll_end(read) {
             self.tap_end(now, pid, exit);
             self.core.handle_exit(now, pid, process, exit);
         }

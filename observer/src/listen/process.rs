@@ -1,7 +1,7 @@
 //! Which process a pid stands for, and when it ends: what the kernel says of the senders of a local socket.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fs,
     io::{self, Read as _},
     os::{
@@ -19,6 +19,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use varta_core::{Exit, MonoNs, Reject, SECOND};
 
 use super::uds::Peer;
+use crate::clock::Clock;
 
 /// More than `/proc/PID/stat` can have: 52 numbers of 20 digits at most, and a name.
 const STAT_ROOM: usize = 2048;
@@ -66,12 +67,19 @@ pub(crate) struct Processes {
     own: Option<u64>,
     /// Nanoseconds of a tick.
     tick: u64,
-    /// Pids that the poller told the end of.
-    ended: Vec<u32>,
-    /// Pids of processes that had ended when their datagrams were read.
-    gone: Vec<u32>,
-    /// Processes whose pids were free for others before their ends were told, by pid and start.
-    left: Vec<(u32, u64)>,
+    /// Ends that were not told yet, by when they were noted.
+    ends: VecDeque<(MonoNs, End)>,
+}
+
+/// What was noticed of an end.
+#[derive(Debug)]
+enum End {
+    /// The poller told that the process of that pid has ended.
+    Told(u32),
+    /// The process of that pid had ended when a datagram of it was read.
+    Gone(u32),
+    /// The pid was free for others before the end was told; and when the process had started.
+    Left(u32, u64),
 }
 
 /// The fields of `/proc/PID/stat` that are read here.
@@ -85,7 +93,7 @@ struct Stat {
 }
 
 impl Processes {
-    /// None yet. `registry` is that of the poller which [`Self::end`] is called from.
+    /// None yet. `registry` is that of the poller which [`Self::note_end`] is called from.
     pub(crate) fn new(registry: Registry) -> Self {
         let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u64::try_from(ticks).ok());
         Self {
@@ -93,9 +101,7 @@ impl Processes {
             registry,
             own: namespace_inode("self"),
             tick: SECOND / ticks.filter(|ticks| *ticks > 0).unwrap_or(100),
-            ended: Vec::new(),
-            gone: Vec::new(),
-            left: Vec::new(),
+            ends: VecDeque::new(),
         }
     }
 
@@ -141,7 +147,7 @@ impl Processes {
         let started = process.started;
         if read_stat(pid).is_none_or(|stat| stat.started.saturating_add(1) != started) {
             self.known.remove(&pid);
-            self.left.push((pid, started));
+            self.note(End::Left(pid, started));
         }
     }
 
@@ -167,7 +173,7 @@ impl Processes {
         meanwhile();
         let Some(stat) = read_stat(peer.pid) else {
             self.known.remove(&peer.pid);
-            self.gone.push(peer.pid);
+            self.note(End::Gone(peer.pid));
             return;
         };
         // Somebody else's by now: the sender was there before its datagram was.
@@ -211,33 +217,39 @@ impl Processes {
 
     /// The poller says that a process has ended.
     pub(crate) fn note_end(&mut self, pid: u32) {
-        self.ended.push(pid);
+        self.note(End::Told(pid));
     }
 
-    /// Whether the poller told of ends that [`Self::poll_end`] has not.
-    pub(crate) const fn has_ends(&self) -> bool {
-        !self.ended.is_empty()
+    fn note(&mut self, end: End) {
+        self.ends.push_back((Clock::now().mono, end));
     }
 
-    /// The next process that has ended: its pid, what told it from others if it was met in time, and how it ended as far as
+    /// Whether there are ends that [`Self::poll_end`] has not told.
+    pub(crate) fn has_ends(&self) -> bool {
+        !self.ends.is_empty()
+    }
+
+    /// The next process that has ended, where everything that arrived before `read` was judged: what is told of later may
+    /// have sent something that was not. Its pid, what told it from others if it was met in time, and how it ended as far as
     /// is known.
-    pub(crate) fn poll_end(&mut self) -> Option<(u32, u64, Exit)> {
-        while let Some(pid) = self.ended.pop() {
-            // Another of that pid may have been met since.
-            if !self.known.get(&pid).is_some_and(Process::has_ended) {
-                continue;
-            }
-            if let Some(process) = self.known.remove(&pid) {
-                return Some((pid, process.started, how_it_ended(pid, &process)));
-            }
-        }
-        if let Some((pid, started)) = self.left.pop() {
-            return Some((pid, started, Exit::Unknown));
-        }
-        while let Some(pid) = self.gone.pop() {
-            // Not where another process of that pid was heard meanwhile.
-            if !self.known.contains_key(&pid) {
-                return Some((pid, 0, Exit::Unknown));
+    pub(crate) fn poll_end(&mut self, read: MonoNs) -> Option<(u32, u64, Exit)> {
+        while self.ends.front().is_some_and(|(noted, _)| *noted <= read) {
+            match self.ends.pop_front()?.1 {
+                End::Told(pid) => {
+                    // Another of that pid may have been met since.
+                    if self.known.get(&pid).is_some_and(Process::has_ended)
+                        && let Some(process) = self.known.remove(&pid)
+                    {
+                        return Some((pid, process.started, how_it_ended(pid, &process)));
+                    }
+                }
+                End::Left(pid, started) => return Some((pid, started, Exit::Unknown)),
+                End::Gone(pid) => {
+                    // Not where another process of that pid was heard meanwhile.
+                    if !self.known.contains_key(&pid) {
+                        return Some((pid, 0, Exit::Unknown));
+                    }
+                }
             }
         }
         None
@@ -363,13 +375,14 @@ mod tests {
         poll.poll(&mut events, None).unwrap();
         let pid = events.iter().find_map(|event| Processes::pid_of(event.token())).unwrap();
         processes.note_end(pid);
+        assert_eq!(processes.poll_end(MonoNs(0)), None, "what it has sent is not all read");
         processes.note_end(pid);
-        assert_eq!(processes.poll_end(), Some((peer.pid, started, Exit::Status(3))));
-        assert_eq!(processes.poll_end(), None, "told once");
+        assert_eq!(processes.poll_end(MonoNs::NEVER), Some((peer.pid, started, Exit::Status(3))));
+        assert_eq!(processes.poll_end(MonoNs::NEVER), None, "told once");
         assert_eq!(child.wait().unwrap().code(), Some(3));
         assert_eq!(processes.identify(peer, MonoNs(u64::MAX), || ()), Ok((0, false)), "gone");
-        assert_eq!(processes.poll_end(), Some((peer.pid, 0, Exit::Unknown)));
-        assert_eq!(processes.poll_end(), None);
+        assert_eq!(processes.poll_end(MonoNs::NEVER), Some((peer.pid, 0, Exit::Unknown)));
+        assert_eq!(processes.poll_end(MonoNs::NEVER), None);
         assert!(!processes.resume(peer.pid, started));
         assert_eq!(presence(peer.pid, started), Presence::Gone);
         let own = processes.identify(Peer { pid: std::process::id(), uid: 0 }, MonoNs(u64::MAX), || ()).unwrap().0;
@@ -385,11 +398,11 @@ mod tests {
         let peer = Peer { pid: child.id(), uid: Uid::effective().as_raw() };
         let (started, _) = processes.identify(peer, MonoNs(u64::MAX), || ()).unwrap();
         processes.note_end(peer.pid);
-        assert_eq!(processes.poll_end(), None, "the end of one that had the pid before");
+        assert_eq!(processes.poll_end(MonoNs::NEVER), None, "the end of one that had the pid before");
         drop(child.stdin.take());
         child.wait().unwrap();
         assert_eq!(processes.identify(peer, MonoNs(u64::MAX), || ()), Ok((0, false)), "whoever it was, not that one");
-        assert_eq!(processes.poll_end(), Some((peer.pid, started, Exit::Unknown)));
+        assert_eq!(processes.poll_end(MonoNs::NEVER), Some((peer.pid, started, Exit::Unknown)));
     }
 
     #[test]
