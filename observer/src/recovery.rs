@@ -20,7 +20,7 @@ use std::{
 
 use tokio::{
     sync::mpsc,
-    task::JoinSet,
+    task::{Id, JoinError, JoinSet},
     time::{sleep, timeout},
 };
 use varta_core::Now;
@@ -96,9 +96,8 @@ pub(crate) struct Recovery {
     newest: Arc<Mutex<Option<audit::Link>>>,
     outcomes: Outcomes,
     environment: Environment,
-    /// Runs that were begun: their slots, the line of their spawns, and what is run.
-    runs: HashMap<u64, Begun>,
-    next_run: u64,
+    /// Runs that were begun, by their tasks.
+    runs: HashMap<Id, Begun>,
     children: JoinSet<Finished>,
 }
 
@@ -131,7 +130,6 @@ pub(crate) fn new(
         outcomes: outcomes.clone(),
         environment,
         runs: HashMap::new(),
-        next_run: 0,
         children: JoinSet::new(),
     };
     (recovery, Link { told: sender, silence, outcomes, newest })
@@ -152,7 +150,7 @@ impl Recovery {
                     Some(told) => self.hear(told),
                     None => break,
                 },
-                Some(finished) = self.children.join_next() => self.finish(finished),
+                Some(finished) = self.children.join_next_with_id() => self.finish(finished),
                 () = due => {}
             }
         }
@@ -263,25 +261,19 @@ impl Recovery {
             return self.plan.handle_end(now.mono, &key, End::Well);
         }
         self.outcomes.count("spawned");
-        self.next_run += 1;
-        let number = self.next_run;
-        self.runs.insert(number, Begun { key, rule, line });
-        self.children.spawn(run.carry_out(number));
+        let task = self.children.spawn(run.carry_out());
+        self.runs.insert(task.id(), Begun { key, rule, line });
     }
 
-    fn finish(&mut self, finished: Result<Finished, tokio::task::JoinError>) {
-        // A task that panicked has no number; its slot stays as if its program ran on.
-        let Ok(finished) = finished else { return };
-        let Some(Begun { key, rule, line }) = self.runs.remove(&finished.number) else { return };
+    fn finish(&mut self, finished: Result<(Id, Finished), JoinError>) {
+        let (id, finished) = finished.unwrap_or_else(|error| (error.id(), Finished::unknown(error)));
+        let Some(Begun { key, rule, line }) = self.runs.remove(&id) else { return };
         let now = Clock::now();
         self.outcomes.count(finished.outcome());
         let spawn = line.unwrap_or(0);
         let event = if finished.was_killed() { Event::Killed { spawn } } else { Event::Completed { spawn } };
         let mut entry = self.entry(now, event, &key, rule);
         (entry.outcome, entry.detail) = (Some(finished.how()), finished.output());
-        if self.audit.is_some() && line.is_none() {
-            entry.detail = None;
-        }
         self.tell(entry, "recovery's program ended");
         self.plan.handle_end(now.mono, &key, if finished.was_well() { End::Well } else { End::Badly });
     }
@@ -320,13 +312,13 @@ impl Recovery {
         }
         tracing::info!("waiting for {} programs of recovery", self.children.len());
         let ended = timeout(GRACE, async {
-            while let Some(finished) = self.children.join_next().await {
+            while let Some(finished) = self.children.join_next_with_id().await {
                 self.finish(finished);
             }
         });
         if ended.await.is_err() {
             self.environment.stop();
-            while let Some(finished) = self.children.join_next().await {
+            while let Some(finished) = self.children.join_next_with_id().await {
                 self.finish(finished);
             }
         }

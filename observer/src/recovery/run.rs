@@ -51,7 +51,6 @@ pub(super) struct Run {
 
 /// How a run ended.
 pub(super) struct Finished {
-    pub(super) number: u64,
     how: How,
     output: Vec<u8>,
     /// Bytes of output that were not kept.
@@ -63,6 +62,8 @@ enum How {
     /// It took too long, or the observer stopped.
     Killed,
     NotBegun(std::io::Error),
+    /// It was begun; what became of it nobody told.
+    Unknown(std::io::Error),
 }
 
 impl Run {
@@ -81,13 +82,13 @@ impl Run {
     }
 
     /// Runs the program to its end, or to that of its time.
-    pub(super) async fn carry_out(mut self, number: u64) -> Finished {
+    pub(super) async fn carry_out(mut self) -> Finished {
         let (mut output, mut more) = (Vec::new(), 0);
         let how = match self.begin() {
             Ok(child) => self.attend(child, &mut output, &mut more).await,
             Err(error) => How::NotBegun(error),
         };
-        Finished { number, how, output, more }
+        Finished { how, output, more }
     }
 
     fn begin(&self) -> std::io::Result<Child> {
@@ -120,7 +121,7 @@ impl Run {
             tokio::select! {
                 status = child.wait() => break match status {
                     Ok(status) => How::Ended(status),
-                    Err(error) => How::NotBegun(error),
+                    Err(error) => How::Unknown(error),
                 },
                 len = read(&mut out, &mut some_out) => keep(&some_out[..len], &mut out, output, more),
                 len = read(&mut err, &mut some_err) => keep(&some_err[..len], &mut err, output, more),
@@ -170,6 +171,11 @@ fn keep<T>(some: &[u8], pipe: &mut Option<T>, output: &mut Vec<u8>, more: &mut u
 }
 
 impl Finished {
+    /// Of a run whose task did not get to its end.
+    pub(super) fn unknown(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self { how: How::Unknown(std::io::Error::other(error)), output: Vec::new(), more: 0 }
+    }
+
     pub(super) const fn was_killed(&self) -> bool {
         matches!(self.how, How::Killed)
     }
@@ -183,7 +189,7 @@ impl Finished {
         match self.how {
             How::Killed => "killed",
             How::Ended(status) if status.success() => "succeeded",
-            How::Ended(_) | How::NotBegun(_) => "failed",
+            How::Ended(_) | How::NotBegun(_) | How::Unknown(_) => "failed",
         }
     }
 
@@ -192,6 +198,7 @@ impl Finished {
         match &self.how {
             How::Killed => "killed: it took too long, or the observer stops".to_owned(),
             How::NotBegun(error) => format!("cannot be run: {error}"),
+            How::Unknown(error) => format!("its end is not known: {error}"),
             How::Ended(status) => match (status.code(), status.signal()) {
                 (Some(code), _) => format!("exit {code}"),
                 (None, Some(signal)) => format!("signal {signal}"),
