@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod waiting;
+
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream, UdpSocket},
@@ -14,9 +16,7 @@ use serde_json::Value;
 use varta_config::{Listen, ObserverConfig};
 use varta_watch::{Event, Exit, Observer, RunOptions, Running, Verdict};
 
-/// Far longer than anything here takes.
-const TURNS: u32 = 10_000;
-const PAUSE: Duration = Duration::from_millis(5);
+use waiting::wait;
 
 /// An observer of local processes, in this one.
 struct Host {
@@ -71,16 +71,6 @@ impl Host {
     fn stalls(&self) -> f64 {
         self.metric("varta_stalls_total", "agent=\"local\"")
     }
-}
-
-fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..TURNS {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        std::thread::park_timeout(PAUSE);
-    }
-    panic!("waited in vain: {what}");
 }
 
 fn end(mut child: Child) {

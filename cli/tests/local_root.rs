@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod waiting;
+
 use std::{
     fs,
     io::{BufRead as _, BufReader, Lines, Write as _},
@@ -11,32 +13,20 @@ use std::{
         net::UnixDatagram,
         process::CommandExt as _,
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
     time::Duration,
 };
 
 use serde_json::Value;
 
-/// Far longer than anything here takes.
-const TURNS: u32 = 6_000;
-const PAUSE: Duration = Duration::from_millis(10);
+use waiting::{PAUSE, TURNS, wait};
 
 /// The pid that one process after another has.
 const PID: u32 = 20_000;
 
 /// Somebody who is not root.
 const NOBODY: u32 = 65_533;
-
-fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..TURNS {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        std::thread::park_timeout(PAUSE);
-    }
-    panic!("waited in vain: {what}");
-}
 
 /// A folder that everybody may enter, with the program in it.
 struct Place(tempfile::TempDir);
@@ -281,7 +271,9 @@ impl Inside {
     /// Stops the observer, each thread of it.
     fn stop_observer(&mut self) {
         self.signal_observer("STOP");
-        let threads = format!("/proc/{}/root/proc/{}/task", self.shell.0.id(), self.watch);
+        // As its own namespace shows it.
+        let namespace = Path::new("/proc").join(self.shell.0.id().to_string()).join("root");
+        let threads = namespace.join("proc").join(&self.watch).join("task");
         let is_stopped = |thread: fs::DirEntry| {
             let stat = fs::read_to_string(thread.path().join("stat")).unwrap();
             stat.rsplit_once(") ").unwrap().1.starts_with('T')

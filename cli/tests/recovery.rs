@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod waiting;
+
 use std::{
     fs,
     io::{Read as _, Write as _},
@@ -9,7 +11,6 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 use nix::{
@@ -23,23 +24,12 @@ use varta_vlp::{
     key::{AudienceKey, AudienceSecret, IdentitySecret, Name},
 };
 
+use waiting::wait;
+
 /// A rule for the processes of this host.
 const LOCAL: &str = "match = { agent = \"local\" }";
 /// What an observer says that has begun: whatever was sent before, it refuses.
 const BEGUN: &str = "serves http://";
-const TURNS: u32 = 6_000;
-const PAUSE: Duration = Duration::from_millis(5);
-
-fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..TURNS {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        std::thread::park_timeout(PAUSE);
-    }
-    panic!("waited in vain: {what}");
-}
-
 /// An observer with a rule, and the programs it runs.
 struct World {
     folder: tempfile::TempDir,

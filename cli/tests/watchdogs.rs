@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod waiting;
+
 use std::{
     fs,
     io::Read as _,
@@ -21,19 +23,7 @@ use nix::{
     unistd::Pid,
 };
 
-/// Far longer than anything here takes.
-const TURNS: u32 = 6_000;
-const PAUSE: Duration = Duration::from_millis(10);
-
-fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..TURNS {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        std::thread::park_timeout(PAUSE);
-    }
-    panic!("waited in vain: {what}");
-}
+use waiting::wait;
 
 /// An observer with every watchdog but the service manager's, and files for them in a folder.
 struct Watched {

@@ -1,39 +1,16 @@
 //! Pid 1 of a namespace. Alone in its binary: a process has one pid, and here it is said to be 1.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-use std::io;
-
-use varta_client::{
-    BeatOutcome, ConnectError, OsSources, Sources, Status, Varta,
-    session::{SenderTime, Starts},
-};
+use varta_client::{BeatOutcome, ConnectError, Status, Varta};
 use varta_vlp::sealed::INIT_PID;
 
+mod init;
 #[expect(dead_code, reason = "this test has the machine's own clock")]
 #[path = "sealed/receiver.rs"]
 mod receiver;
 
+use init::Init;
 use receiver::{Receiver, key};
-
-struct Init;
-
-impl Sources for Init {
-    fn now(&mut self) -> io::Result<SenderTime> {
-        OsSources.now()
-    }
-
-    fn salt(&mut self) -> io::Result<[u8; 8]> {
-        OsSources.salt()
-    }
-
-    fn pid(&mut self) -> u32 {
-        1
-    }
-
-    fn starts(&self) -> &'static Starts {
-        OsSources.starts()
-    }
-}
 
 #[test]
 fn pid_1_must_name_its_unit_and_says_a_pid_that_nobody_has() {

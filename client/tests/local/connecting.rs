@@ -1,17 +1,13 @@
 //! What keeps a handle from being made.
 
 use std::{
-    io,
     os::unix::{ffi::OsStrExt as _, net::UnixListener},
     path::PathBuf,
 };
 
-use varta_client::{
-    BeatOutcome, OsSources, Sources, Status, UdsConnectError, Varta,
-    session::{SenderTime, Starts},
-};
+use varta_client::{BeatOutcome, Status, UdsConnectError, Varta};
 
-use crate::ear::Ear;
+use crate::{ear::Ear, init::Init};
 
 fn refusal(path: impl Into<PathBuf>) -> (UdsConnectError, String) {
     let path = path.into();
@@ -58,26 +54,6 @@ fn a_path_has_a_longest_length() {
     let (error, text) = refusal(folder.path().join("p".repeat(room + 1)));
     assert!(matches!(error, UdsConnectError::PathTooLong { length: 108, .. }));
     assert!(text.contains("108 bytes") && text.contains("107 at most"), "{text}");
-}
-
-struct Init;
-
-impl Sources for Init {
-    fn now(&mut self) -> io::Result<SenderTime> {
-        OsSources.now()
-    }
-
-    fn salt(&mut self) -> io::Result<[u8; 8]> {
-        OsSources.salt()
-    }
-
-    fn pid(&mut self) -> u32 {
-        1
-    }
-
-    fn starts(&self) -> &'static Starts {
-        OsSources.starts()
-    }
 }
 
 #[test]

@@ -7,6 +7,8 @@ mod connecting;
 #[path = "../sealed/counting.rs"]
 mod counting;
 mod ear;
+#[path = "../init/mod.rs"]
+mod init;
 mod no_alloc;
 mod outcomes;
 #[expect(dead_code, reason = "these tests have a local ear, and of the sealed one's file only the host")]
