@@ -7,12 +7,9 @@ Fetches the published programs by pip and cargo into the target directory, once.
 
 import argparse
 import os
-import shutil
 import signal
 import sys
 import tempfile
-import time
-import traceback
 from pathlib import Path
 
 # The scripts leave nothing behind in the source tree.
@@ -23,19 +20,12 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "net")]
 import programs
 import published_clients
 import published_observer
+from scenarios import GivenUp, attempt, conclude, give_up_when_told, name_of, wanted_of
 from waiting import Failed
 
 SCENARIOS = [*published_clients.SCENARIOS, *published_observer.SCENARIOS]
 # Far more than all of it takes: a script that hangs must end, and clean up.
 LIMIT = 300
-
-
-class GivenUp(BaseException):
-    """The whole run is over."""
-
-
-def name_of(scenario):
-    return scenario.__name__.replace("_", "-")
 
 
 def arguments():
@@ -51,33 +41,17 @@ def arguments():
     return given
 
 
-def give_up(_number, _frame):
-    raise GivenUp("the scenarios took far longer than they should, or were interrupted")
-
-
 def try_one(scenario, found, directory):
-    """Runs a scenario and says how it went."""
-    name, start = name_of(scenario), time.monotonic()
-    folder = directory / name
+    folder = directory / name_of(scenario)
     folder.mkdir()
-    try:
-        said, passed = scenario(found, folder), True
-    except Failed as failed:
-        said, passed = str(failed), False
-    except Exception:  # noqa: BLE001 - any other mistake is this script's own, and is shown whole
-        said, passed = traceback.format_exc(), False
-    print(f"{'ok  ' if passed else 'FAIL'} {name} ({said}; {time.monotonic() - start:.1f} s)", flush=True)
-    if not passed:
-        print(f"     logs: {folder}", flush=True)
-    return passed
+    return attempt(scenario, lambda: scenario(found, folder), folder)
 
 
 def main():
     given = arguments()
-    for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, give_up)
+    give_up_when_told()
     varta = given.varta.resolve()
-    wanted = [scenario for scenario in SCENARIOS if not given.only or name_of(scenario) in given.only]
+    wanted = wanted_of(SCENARIOS, given.only)
     directory, passed = Path(tempfile.mkdtemp(prefix="varta-interop-")), 0
     try:
         found = programs.gather(varta, varta.parents[1] / "interop")
@@ -89,13 +63,7 @@ def main():
             passed += try_one(scenario, found, directory)
     except (GivenUp, Failed, OSError) as why:
         print(f"FAIL {why}", flush=True)
-    failed = len(wanted) - passed
-    if failed or given.keep:
-        print(f"logs are kept in {directory}")
-    else:
-        shutil.rmtree(directory)
-    print(f"{passed} passed, {failed} failed", flush=True)
-    return 1 if failed else 0
+    return conclude(passed, wanted, directory, given.keep)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-import traceback
 from pathlib import Path
 
 # The scripts leave nothing behind in the source tree.
@@ -29,6 +27,7 @@ import reloads
 import restarts
 from hosts import Net
 from mesh import Keys, Mesh
+from scenarios import GivenUp, attempt, conclude, give_up_when_told, name_of, wanted_of
 from waiting import Failed
 
 SCENARIOS = [
@@ -42,14 +41,6 @@ LIMIT = 900
 # A flood in the ordinary run, seconds, and what each takes besides.
 SHORT_FLOOD = 5
 BESIDE_A_FLOOD = 120
-
-
-class GivenUp(BaseException):
-    """The whole run is over."""
-
-
-def name_of(scenario):
-    return scenario.__name__.replace("_", "-")
 
 
 def arguments():
@@ -76,11 +67,6 @@ def arguments():
     return given
 
 
-def wanted_of(given):
-    wanted = floods.SCENARIOS if given.floods else SCENARIOS
-    return [scenario for scenario in wanted if not given.only or name_of(scenario) in given.only]
-
-
 def built_bench(varta):
     """Builds varta-bench beside `varta`, with the same profile."""
     profile = "release" if varta.parent.name == "release" else "dev"
@@ -90,28 +76,18 @@ def built_bench(varta):
     return varta.parent / "varta-bench"
 
 
-def give_up(_number, _frame):
-    raise GivenUp("the scenarios took far longer than they should, or were interrupted")
-
-
 def try_one(scenario, net, programs, keys, directory):
-    """Runs a scenario and says how it went."""
-    name, start = name_of(scenario), time.monotonic()
-    mesh = Mesh(net, programs, keys, directory / name)
-    try:
-        said, passed = scenario(mesh), True
+    mesh = Mesh(net, programs, keys, directory / name_of(scenario))
+
+    def run():
+        said = scenario(mesh)
         mesh.assert_observers_well()
-    except Failed as failed:
-        said, passed = str(failed), False
-    except Exception:  # noqa: BLE001 - any other mistake is this script's own, and is shown whole
-        said, passed = traceback.format_exc(), False
+        return said
+
+    try:
+        return attempt(scenario, run, mesh.directory)
     finally:
         mesh.close()
-    seconds = time.monotonic() - start
-    print(f"{'ok  ' if passed else 'FAIL'} {name} ({said}; {seconds:.1f} s)", flush=True)
-    if not passed:
-        print(f"     logs: {mesh.directory}", flush=True)
-    return passed
 
 
 def run_all(scenarios, programs, directory):
@@ -130,9 +106,8 @@ def main():
     if given.list:
         print("\n".join(name_of(scenario) for scenario in SCENARIOS))
         return 0
-    for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, give_up)
-    varta, wanted = given.varta.resolve(), wanted_of(given)
+    give_up_when_told()
+    varta, wanted = given.varta.resolve(), wanted_of(floods.SCENARIOS if given.floods else SCENARIOS, given.only)
     flooding = sum(scenario in floods.SCENARIOS for scenario in wanted)
     bench = (given.bench.resolve() if given.bench else built_bench(varta)) if flooding else None
     signal.alarm(LIMIT + flooding * (given.seconds + BESIDE_A_FLOOD))
@@ -145,13 +120,7 @@ def main():
         print(f"FAIL {why}", flush=True)
     if floods.rows:
         print(floods.table(), flush=True)
-    failed = len(wanted) - passed
-    if failed or given.keep:
-        print(f"logs are kept in {directory}")
-    else:
-        shutil.rmtree(directory)
-    print(f"{passed} passed, {failed} failed", flush=True)
-    return 1 if failed else 0
+    return conclude(passed, wanted, directory, given.keep)
 
 
 if __name__ == "__main__":
