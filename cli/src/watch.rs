@@ -20,8 +20,8 @@ use varta_watch::{
 /// Observe: verify beats, tell silences, serve metrics. With --config, or with flags alone.
 ///
 /// Flags alone keep no state, serve no HTTP unless told where, and export every beat, to a file that is not rotated unless
-/// told when. By the name varta-watch it takes the
-/// flags of the published program of that name, of which --socket and --threshold-ms are required.
+/// told when. By the name varta-watch it takes the flags of the published program of that name, of which --socket and
+/// --threshold-ms are required.
 ///
 /// SIGHUP takes changed files; SIGTERM and SIGINT stop cleanly. Exits 0 if stopped on request, 1 if it failed while
 /// running, 2 for a wrong command line or configuration.
