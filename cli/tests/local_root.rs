@@ -15,7 +15,6 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
-    time::Duration,
 };
 
 use serde_json::Value;
@@ -218,20 +217,25 @@ struct Inside {
     answers: Lines<BufReader<ChildStdout>>,
     place: Place,
     watch: String,
+    stopped: bool,
     witnesses: u32,
 }
 
 impl Inside {
     /// With an observer in it.
     fn new() -> (Self, Observer) {
-        let place = Place::new();
+        Self::with(Place::new(), "")
+    }
+
+    /// With an observer in it that has more flags.
+    fn with(place: Place, flags: &str) -> (Self, Observer) {
         let mut shell = place.command("unshare", &["--pid", "--fork", "--mount-proc", "--kill-child", "sh"]);
         let shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut shell = Running(shell.spawn().unwrap());
         let (orders, answers) = (shell.0.stdin.take().unwrap(), shell.0.stdout.take().unwrap());
-        let mut it =
-            Self { shell, orders, answers: BufReader::new(answers).lines(), place, watch: String::new(), witnesses: 0 };
-        it.watch = it.tell(&format!("./varta {} 2>log & echo $!", WATCH.join(" ")));
+        let (answers, watch) = (BufReader::new(answers).lines(), String::new());
+        let mut it = Self { shell, orders, answers, place, watch, stopped: false, witnesses: 0 };
+        it.watch = it.tell(&format!("./varta {} {flags} 2>log & echo $!", WATCH.join(" ")));
         let observer = Observer::at(&it.place);
         (it, observer)
     }
@@ -242,19 +246,27 @@ impl Inside {
         self.answers.next().unwrap().unwrap()
     }
 
-    /// An agent with that pid, which is free.
+    /// An agent with that pid, which is free. The observer is stopped meanwhile, so that no thread of it takes the pid.
     fn agent(&mut self, socket: &str, every: &str) {
+        let was_stopped = self.stopped;
+        self.stop_observer();
         let before = PID - 1;
-        let beat = format!("[ $$ = {PID} ] && exec ./varta beat --socket {socket} --every {every}");
-        let start = format!("echo {before} >/proc/sys/kernel/ns_last_pid; sh -c '{beat}' & echo $!");
-        // A thread of the observer may take it first, and end; another process stays silent.
-        wait("an agent has the pid", || {
-            let pid = self.tell(&start);
-            if pid == PID.to_string() {
-                return Some(());
-            }
-            self.kill(&pid);
-            None
+        let beat = format!("exec ./varta beat --socket {socket} --every {every}");
+        let pid = self.tell(&format!("echo {before} >/proc/sys/kernel/ns_last_pid; {beat} & echo $!"));
+        assert_eq!(pid, PID.to_string());
+        self.let_its_tick_pass();
+        if !was_stopped {
+            self.let_observer_go_on();
+        }
+    }
+
+    /// Waits until a process that starts has another start time than the agent: the kernel counts ticks of 10 ms.
+    fn let_its_tick_pass(&self) {
+        let stat = fs::read_to_string(self.process(&PID.to_string()).join("stat")).unwrap();
+        let started = stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap().parse::<f64>().unwrap();
+        wait("its tick has passed", || {
+            let uptime = fs::read_to_string("/proc/uptime").unwrap();
+            (uptime.split(' ').next().unwrap().parse::<f64>().unwrap() > (started + 1.0) / 100.0).then_some(())
         });
     }
 
@@ -263,17 +275,34 @@ impl Inside {
         self.tell(&format!("kill -9 {pid}; wait {pid}; echo"));
     }
 
-    fn signal_observer(&mut self, signal: &str) {
-        let watch = self.watch.clone();
-        self.tell(&format!("kill -{signal} {watch}; echo"));
+    /// What the kernel tells of a process in there.
+    fn process(&self, pid: &str) -> PathBuf {
+        Path::new("/proc").join(self.shell.0.id().to_string()).join("root/proc").join(pid)
+    }
+
+    /// Waits until the agent has said what nobody has read yet.
+    fn wait_until_it_has_said_something(&self) {
+        let descriptors = self.process(&PID.to_string()).join("fd");
+        wait("a datagram of it lies there", || {
+            let open = fs::read_dir(&descriptors).ok()?;
+            let open: Vec<_> = open.filter_map(|it| fs::read_link(it.ok()?.path()).ok()).collect();
+            let Output { status, stdout, .. } = Command::new("ss").args(["-x", "-a", "-H"]).output().unwrap();
+            assert!(status.success());
+            // Network, state, bytes to be read, bytes that a peer has not read, address and inode.
+            let is_its_own = |inode: &str| open.contains(&PathBuf::from(format!("socket:[{inode}]")));
+            String::from_utf8(stdout).unwrap().lines().find_map(|line| {
+                let words: Vec<_> = line.split_whitespace().collect();
+                (words[3] != "0" && is_its_own(words[5])).then_some(())
+            })
+        });
     }
 
     /// Stops the observer, each thread of it.
     fn stop_observer(&mut self) {
-        self.signal_observer("STOP");
+        self.stopped = true;
+        self.tell(&format!("kill -STOP {}; echo", self.watch));
         // As its own namespace shows it.
-        let namespace = Path::new("/proc").join(self.shell.0.id().to_string()).join("root");
-        let threads = namespace.join("proc").join(&self.watch).join("task");
+        let threads = self.process(&self.watch).join("task");
         let is_stopped = |thread: fs::DirEntry| {
             let stat = fs::read_to_string(thread.path().join("stat")).unwrap();
             stat.rsplit_once(") ").unwrap().1.starts_with('T')
@@ -282,6 +311,11 @@ impl Inside {
             let mut threads = fs::read_dir(&threads).unwrap();
             threads.all(|thread| is_stopped(thread.unwrap())).then_some(())
         });
+    }
+
+    fn let_observer_go_on(&mut self) {
+        self.stopped = false;
+        self.tell(&format!("kill -CONT {}; echo", self.watch));
     }
 
     /// A process that comes and goes, which is told: whatever was to be told before it has been. No other had its pid.
@@ -356,8 +390,8 @@ fn an_end_that_is_read_after_the_successors_beats_stalls_nobody() {
         } else {
             inside.agent("s", "500ms");
         }
-        std::thread::park_timeout(Duration::from_millis(1_500));
-        inside.signal_observer("CONT");
+        inside.wait_until_it_has_said_something();
+        inside.let_observer_go_on();
         observer.wait_for(PID, |slot| up(slot) && slot["restarts"] == restarts);
         inside.witness(&observer);
         assert_eq!(observer.stalls(), f64::from(restarts), "the witnesses only");
@@ -372,13 +406,39 @@ fn a_beat_that_is_read_when_its_pid_is_anothers_is_its_senders() {
     inside.agent("s", "500ms");
     observer.wait_for(PID, up);
     inside.stop_observer();
-    std::thread::park_timeout(Duration::from_millis(1_500));
+    inside.wait_until_it_has_said_something();
     inside.kill(&PID.to_string());
     // It has the pid and says nothing here.
     let elsewhere = UnixDatagram::bind(inside.place.path("elsewhere")).unwrap();
     inside.agent("elsewhere", "30m");
-    inside.signal_observer("CONT");
+    inside.let_observer_go_on();
     observer.wait_for(PID, |slot| slot["verdict"] == "stalled");
     assert_eq!(observer.stalls(), 1.0);
+    drop(elsewhere);
+}
+
+#[test]
+#[ignore = "needs root: makes a PID namespace"]
+fn nothing_is_run_with_a_pid_that_is_anothers_by_now() {
+    let place = Place::new();
+    let (program, ran) = (place.path("recover"), place.path("recover.ran"));
+    fs::write(&program, "#!/bin/sh\necho \"$@\" >>\"$0.ran\"\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let (mut inside, observer) = Inside::with(place, "--recovery-exec ./recover");
+    inside.agent("s", "30m");
+    observer.wait_for(PID, up);
+    // While the observer is stopped, the agent ends, and its pid is one's who says nothing here.
+    inside.stop_observer();
+    inside.kill(&PID.to_string());
+    let elsewhere = UnixDatagram::bind(inside.place.path("elsewhere")).unwrap();
+    inside.agent("elsewhere", "30m");
+    inside.let_observer_go_on();
+    observer.wait_for(PID, |slot| slot["verdict"] == "stalled");
+    let refused = "varta_recovery_total{outcome=\"refused_recycled_pid\"}";
+    wait("it is refused", || (observer.metric(refused) >= 1.0).then_some(()));
+    // A pid that nobody has is handed on: it was the one of the process that ended.
+    inside.witness(&observer);
+    let witness = wait("the program runs", || fs::read_to_string(&ran).ok().filter(|text| text.ends_with('\n')));
+    assert_eq!(witness.lines().filter(|pid| *pid == PID.to_string()).count(), 0, "{witness}");
     drop(elsewhere);
 }
