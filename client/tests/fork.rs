@@ -2,13 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 #![expect(unsafe_code, reason = "fork and _exit are unsafe to call; a child here only beats and ends")]
 
-use std::{collections::HashSet, io, sync::atomic::Ordering};
+use std::{collections::HashSet, sync::atomic::Ordering};
 
 use nix::sys::wait::{WaitStatus, waitpid};
-use varta_client::{
-    BeatError, BeatFault, BeatOutcome, OsSources, Sources, Status, Varta,
-    session::{SenderTime, Starts},
-};
+use varta_client::{BeatError, BeatFault, BeatOutcome, Status, Varta};
 use varta_vlp::{UnitId, key::Name, sealed::Flags};
 
 #[path = "sealed/child.rs"]
@@ -18,9 +15,11 @@ mod counting;
 #[expect(dead_code, reason = "these tests do not ask for silence by the clock")]
 #[path = "sealed/receiver.rs"]
 mod receiver;
+mod same_pid;
 
 use child::{assert_held, in_child, in_child_allocating};
 use receiver::{Host, Receiver, key};
+use same_pid::SamePid;
 
 fn sent(outcome: BeatOutcome) -> bool {
     outcome == BeatOutcome::Sent
@@ -75,27 +74,7 @@ fn a_child_is_a_process_of_its_own() {
     assert!(ear.is_quiet());
 }
 
-/// A process whose number never changes, as that of a child cloned into a new PID namespace need not.
-struct SamePid(u32);
-
-impl Sources for SamePid {
-    fn now(&mut self) -> io::Result<SenderTime> {
-        OsSources.now()
-    }
-
-    fn salt(&mut self) -> io::Result<[u8; 8]> {
-        OsSources.salt()
-    }
-
-    fn pid(&mut self) -> u32 {
-        self.0
-    }
-
-    fn starts(&self) -> &'static Starts {
-        OsSources.starts()
-    }
-}
-
+/// A child cloned into a new PID namespace may have any number there.
 #[test]
 fn a_child_with_its_parents_number_is_noticed() {
     let ear = Receiver::new("obs-1");

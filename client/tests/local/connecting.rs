@@ -7,7 +7,7 @@ use std::{
 
 use varta_client::{BeatOutcome, Status, UdsConnectError, Varta};
 
-use crate::{ear::Ear, init::Init};
+use crate::{ear::Ear, same_pid::SamePid};
 
 fn refusal(path: impl Into<PathBuf>) -> (UdsConnectError, String) {
     let path = path.into();
@@ -59,7 +59,7 @@ fn a_path_has_a_longest_length() {
 #[test]
 fn pid_1_is_told_at_once() {
     let ear = Ear::new();
-    let error = Varta::local_builder().socket(ear.path()).connect_with(Init).unwrap_err();
+    let error = Varta::local_builder().socket(ear.path()).connect_with(SamePid(1)).unwrap_err();
     assert!(matches!(error, UdsConnectError::PidOne));
     assert!(error.to_string().contains("with a key and a unit"), "{error}");
 }

@@ -7,10 +7,10 @@ mod connecting;
 #[path = "../sealed/counting.rs"]
 mod counting;
 mod ear;
-#[path = "../init/mod.rs"]
-mod init;
 mod no_alloc;
 mod outcomes;
 #[expect(dead_code, reason = "these tests have a local ear, and of the sealed one's file only the host")]
 #[path = "../sealed/receiver.rs"]
 mod receiver;
+#[path = "../same_pid/mod.rs"]
+mod same_pid;

@@ -1,4 +1,4 @@
-//! Pid 1, as far as a handle can tell.
+//! A process of a chosen pid, as far as a handle can tell.
 
 use std::io;
 
@@ -7,10 +7,10 @@ use varta_client::{
     session::{SenderTime, Starts},
 };
 
-/// The machine's own sources, but for the pid.
-pub(crate) struct Init;
+/// The machine's own sources, but for the pid, which a forked child has too.
+pub(crate) struct SamePid(pub(crate) u32);
 
-impl Sources for Init {
+impl Sources for SamePid {
     fn now(&mut self) -> io::Result<SenderTime> {
         OsSources.now()
     }
@@ -20,7 +20,7 @@ impl Sources for Init {
     }
 
     fn pid(&mut self) -> u32 {
-        1
+        self.0
     }
 
     fn starts(&self) -> &'static Starts {
