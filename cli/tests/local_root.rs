@@ -290,10 +290,11 @@ impl Inside {
             assert!(status.success());
             // Network, state, bytes to be read, bytes that a peer has not read, address and inode.
             let is_its_own = |inode: &str| open.contains(&PathBuf::from(format!("socket:[{inode}]")));
-            String::from_utf8(stdout).unwrap().lines().find_map(|line| {
+            let unread = String::from_utf8(stdout).unwrap().lines().any(|line| {
                 let words: Vec<_> = line.split_whitespace().collect();
-                (words[3] != "0" && is_its_own(words[5])).then_some(())
-            })
+                words[3] != "0" && is_its_own(words[5])
+            });
+            unread.then_some(())
         });
     }
 

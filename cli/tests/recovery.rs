@@ -30,6 +30,7 @@ use waiting::wait;
 const LOCAL: &str = "match = { agent = \"local\" }";
 /// What an observer says that has begun: whatever was sent before, it refuses.
 const BEGUN: &str = "serves http://";
+
 /// An observer with a rule, and the programs it runs.
 struct World {
     folder: tempfile::TempDir,
