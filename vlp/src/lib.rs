@@ -9,6 +9,8 @@
 //! * [`key`]: ids, the key hierarchy and the typed text form of secrets.
 //! * [`replay`]: the window of 128 over a session's counter.
 //! * [`reject`]: every reason for which a datagram is refused.
+//! * [`report`]: what an observer tells a relay, and what it is answered.
+//! * [`subject`]: whom an observer knows, and the verdicts.
 //!
 //! A beat from end to end, with the key each side really holds:
 //!
@@ -70,8 +72,10 @@ pub mod local;
 pub mod open;
 pub mod reject;
 pub mod replay;
+pub mod report;
 pub mod seal;
 pub mod sealed;
+pub mod subject;
 pub mod subkeys;
 
 mod aead;

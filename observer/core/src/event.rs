@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+pub use varta_vlp::subject::Verdict;
 use varta_vlp::{Generation, Reject, Status, UnitId, sealed::Kind};
 
 use crate::{
@@ -24,56 +25,6 @@ pub struct Subject {
     pub unit: UnitId,
     /// The pid of its newest accepted beat, as the sender wrote it.
     pub pid: u32,
-}
-
-/// What an observer says of a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Verdict {
-    /// On time, and says that it is well.
-    Up,
-    /// On time with a fault, or contested by a second live process.
-    Degraded,
-    /// On time and not working, or ended badly.
-    Critical,
-    /// Silent past its deadline.
-    Stalled,
-    /// Said goodbye.
-    Departed,
-    /// In a planned absence that is not over.
-    Held,
-    /// In the roster and never seen, or required and away for too long.
-    Missing,
-    /// The observer could not see.
-    Unknown,
-}
-
-impl Verdict {
-    /// Every verdict, in declared order.
-    pub const ALL: [Self; 8] = [
-        Self::Up,
-        Self::Degraded,
-        Self::Critical,
-        Self::Stalled,
-        Self::Departed,
-        Self::Held,
-        Self::Missing,
-        Self::Unknown,
-    ];
-
-    /// The verdict's published name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Up => "up",
-            Self::Degraded => "degraded",
-            Self::Critical => "critical",
-            Self::Stalled => "stalled",
-            Self::Departed => "departed",
-            Self::Held => "held",
-            Self::Missing => "missing",
-            Self::Unknown => "unknown",
-        }
-    }
 }
 
 /// An accepted beat.
