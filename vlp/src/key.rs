@@ -1,7 +1,9 @@
 //! Names, ids and the key hierarchy: SPEC, "Keys".
 
+mod public;
 mod secret;
 
+pub use public::{Peer, PublicKey, PublicKeyError, PublicKeyText};
 pub use secret::{AgentSecret, AudienceSecret, IdentitySecret, RootSecret, SecretText, TokenError};
 
 use hkdf::Hkdf;

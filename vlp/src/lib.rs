@@ -11,6 +11,7 @@
 //! * [`reject`]: every reason for which a datagram is refused.
 //! * [`report`]: what an observer tells a relay, and what it is answered.
 //! * [`subject`]: whom an observer knows, and the verdicts.
+//! * [`time`]: instants, as arguments.
 //!
 //! A beat from end to end, with the key each side really holds:
 //!
@@ -77,6 +78,7 @@ pub mod seal;
 pub mod sealed;
 pub mod subject;
 pub mod subkeys;
+pub mod time;
 
 mod aead;
 

@@ -38,7 +38,6 @@ mod slot;
 mod start;
 mod table;
 mod tell;
-mod time;
 mod trust;
 mod turnover;
 mod unsealed;
@@ -58,10 +57,13 @@ pub use roster::{Labels, Roster, RosterEntry};
 pub use saved::{Saved, SavedAgent, SavedSlot, SlotKey};
 pub use slot::{Exit, Phase};
 pub use start::Start;
-pub use time::{MILLI, MonoNs, Now, SECOND, WallNs};
 pub use trust::{Class, Origin, Owner, Sender};
 pub use turnover::Retired;
-pub use varta_vlp::Reject;
+use varta_vlp::time;
+pub use varta_vlp::{
+    Reject,
+    time::{MILLI, MonoNs, Now, SECOND, WallNs},
+};
 pub use why::Reasons;
 
 /// The observer's knowledge, and the rules by which it grows.

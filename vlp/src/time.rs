@@ -1,6 +1,6 @@
-//! The two timelines of an observer. Both come in as arguments; nothing here reads a clock.
+//! The two timelines of a daemon. Both come in as arguments; nothing here reads a clock.
 
-/// Nanoseconds of the observer's CLOCK_BOOTTIME.
+/// Nanoseconds of CLOCK_BOOTTIME.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MonoNs(pub u64);
 

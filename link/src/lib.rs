@@ -1,0 +1,3 @@
+//! The link between an observer and a relay.
+
+#![forbid(unsafe_code)]

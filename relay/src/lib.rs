@@ -1,0 +1,3 @@
+//! The Varta relay: one picture of the fleet out of every observer's.
+
+#![forbid(unsafe_code)]
