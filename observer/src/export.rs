@@ -3,7 +3,6 @@
 //! Nothing here reads or changes the core: pages and snapshots come as answers to [`crate::command`], changes from the
 //! [`crate::journal`].
 
-pub mod events;
 pub mod http;
 pub mod metrics;
 pub mod series;

@@ -27,10 +27,8 @@ use varta_core::{Beat, Change, Core, MILLI, MonoNs, Now, Outcome, Reject};
 use varta_vlp::sealed::shown_pid;
 
 use self::note::{Note, What, Whom};
-use crate::export::{
-    events::Ring,
-    tsv::{Export, Line, Payload},
-};
+use crate::export::tsv::{Export, Line, Payload};
+use varta_daemon::http::Ring;
 
 /// Most events waiting to be told; further ones are lost and counted. As many rows of the event file that are no events,
 /// beats and the like, wait beside them.

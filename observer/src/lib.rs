@@ -8,24 +8,20 @@
 
 #![forbid(unsafe_code)]
 
-pub mod aside;
 pub mod audit;
 pub mod command;
 pub mod export;
 pub mod journal;
-pub mod logging;
 pub mod recovery;
 pub mod row;
 pub mod run;
 pub mod sample;
 pub mod state;
 
-mod clock;
 mod gate;
 mod ingest;
 mod keyring;
 mod listen;
-mod notify;
 mod poll;
 mod reload;
 mod roster;
@@ -39,5 +35,7 @@ pub use roster::RosterError;
 pub use run::{Addresses, RunError, RunOptions, Running, StopHandle, run};
 pub use tap::Event;
 pub use varta_core::{Change, Class, Class as BeatOrigin, Exit, Owner, Reject, SlotChange, Subject, Verdict};
+pub use varta_daemon::{aside, logging};
+use varta_daemon::{clock, notify};
 pub use varta_vlp::{DecodeError, Status};
 pub use watchdog::WatchdogError;

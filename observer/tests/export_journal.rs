@@ -20,13 +20,14 @@ use varta_core::{
     AgentChange, Cause, Change, Class, MILLI, Now, ObserverChange, Outcome, Reject, SECOND, Sender, SlotChange, SlotId,
     Subject, Verdict,
 };
+use varta_daemon::http::Ring;
 use varta_vlp::{
     AgentId, DecodeError, Frame, Generation, Status, UnitId,
     key::Name,
     sealed::{Flags, INIT_PID},
 };
 use varta_watch::{
-    export::{events::Ring, tsv},
+    export::tsv,
     journal::{self, Offence, Refusal},
 };
 

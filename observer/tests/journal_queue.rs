@@ -18,12 +18,10 @@ use std::{
 use export_world::{START, Says, World};
 use tokio::sync::oneshot::{self, error::TryRecvError};
 use varta_core::{AgentChange, Change, MILLI, MonoNs, Now, Outcome};
+use varta_daemon::http::{KEPT, Ring};
 use varta_vlp::{Generation, key::Name};
 use varta_watch::{
-    export::{
-        events::{KEPT, Ring},
-        tsv,
-    },
+    export::tsv,
     journal::{self, Teller, WAITING},
 };
 

@@ -19,10 +19,8 @@ use super::{
     record::{self, EventRecord},
     refusal, words,
 };
-use crate::export::{
-    events::Ring,
-    tsv::{Export, Line, Payload},
-};
+use crate::export::tsv::{Export, Line, Payload};
+use varta_daemon::http::{Entry, Ring};
 
 /// The telling half of a journal. Ends once the other half is gone and everything is told.
 #[derive(Debug)]
@@ -124,7 +122,7 @@ impl Teller {
         };
         self.write(line);
         if let Some(events) = &self.events {
-            events.push(&event);
+            events.push(Entry { id: event.id, kind: event.kind, json: event.json() });
         }
     }
 
@@ -136,7 +134,7 @@ impl Teller {
         line.pid = event.pid;
         self.write(line);
         if let Some(events) = &self.events {
-            events.push(&event);
+            events.push(Entry { id: event.id, kind: event.kind, json: event.json() });
         }
     }
 

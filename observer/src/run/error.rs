@@ -1,9 +1,10 @@
 //! Why an observer does not run, or runs no longer.
 
-use std::{io, net::SocketAddr, path::PathBuf};
+use std::{io, net::SocketAddr};
 
-use varta_client::keyfile::{KeyFileError, SecretFileError};
+use varta_client::keyfile::KeyFileError;
 use varta_config::ConfigError;
+use varta_daemon::http::{self, TokenError};
 
 use crate::{
     audit::AuditError,
@@ -45,17 +46,9 @@ pub enum Misconfiguration {
         [[recovery]] out"
     )]
     PolledRecovery,
-    /// The file with the bearer token breaks a rule for secret files.
+    /// The file with the bearer token.
     #[error(transparent)]
-    TokenFile(SecretFileError),
-    /// What stands in it is no token.
-    #[error("{}: {problem}", file.display())]
-    Token {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong and what to do.
-        problem: String,
-    },
+    Token(TokenError),
 }
 
 /// What went wrong.
@@ -69,7 +62,7 @@ pub enum Failure {
     #[error(transparent)]
     Local(#[from] LocalError),
     /// HTTP cannot listen.
-    #[error("cannot serve HTTP on {address}: {error}{}", http_advice(error))]
+    #[error("cannot serve HTTP on {address}: {error}{}", http::advice(error))]
     Http {
         /// The configured address.
         address: SocketAddr,
@@ -102,19 +95,6 @@ pub enum Failure {
     /// The ingest thread did not stop in time.
     #[error("the ingest thread did not stop within {0} s; the state on disk is that of a crash")]
     Stuck(u64),
-}
-
-fn http_advice(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => "; stop what has this port (`ss -ltnp`), or set http.listen to another",
-        io::ErrorKind::PermissionDenied => {
-            "; ports below 1024 need CAP_NET_BIND_SERVICE, or set http.listen to a higher one"
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            "; no interface of this host has this address: set http.listen to one that has"
-        }
-        _ => "",
-    }
 }
 
 impl RunError {

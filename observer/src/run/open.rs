@@ -3,23 +3,18 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
-    path::Path,
     time::Duration,
 };
 
-use tokio::{sync::oneshot, task::JoinHandle};
-use varta_client::keyfile::read_secret_file;
 use varta_config::ObserverConfig;
+use varta_daemon::http::{self, Ring, Serving, read_token};
 
 use super::{Addresses, Failure, Misconfiguration, OnReady, RunError, RunOptions, bind::bind, known::Known, recover};
 use crate::{
     aside::Aside,
     clock::Clock,
     command::{self, Handle},
-    export::{
-        events::Ring,
-        http::{self, App, Setup},
-    },
+    export::http::{App, Setup},
     ingest::{Parts, Sleep},
     journal::{self, Teller},
     recovery::{Environment, Recovery},
@@ -27,9 +22,6 @@ use crate::{
     roster::nanos,
     watchdog::Watchdog,
 };
-
-/// A shorter bearer token could be guessed.
-const MIN_TOKEN: usize = 16;
 
 /// An observer with everything open, and nothing judged yet.
 pub(super) struct Opened {
@@ -55,7 +47,7 @@ impl Opened {
         let known = Known::open(&config)?;
         let name =
             config.observer.name.clone().or_else(|| known.audience().map(str::to_owned)).unwrap_or_else(host_name);
-        let token = config.http.token_file.as_deref().map(read_token).transpose()?;
+        let token = config.http.token_file.as_deref().map(read_token).transpose().map_err(Misconfiguration::Token)?;
         let filter = known.filter();
         let listeners = bind(&config, &filter)?;
         let http = config.http.listen.map(bind_http).transpose()?;
@@ -151,62 +143,19 @@ pub(super) struct HttpParts {
     app: App,
 }
 
-/// HTTP, served. Dropping it ends it.
-pub(super) struct Serving {
-    end: oneshot::Sender<()>,
-    task: JoinHandle<()>,
-}
-
 impl HttpParts {
     /// Serves on the runtime of the caller.
     pub(super) fn spawn(self) -> io::Result<Serving> {
-        let Self { listener, app } = self;
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        let (end, ended) = oneshot::channel();
-        let shutdown = async {
-            // Sent or dropped, it is the end.
-            let _ = ended.await;
-        };
-        Ok(Serving { end, task: tokio::spawn(http::serve(listener, app, shutdown)) })
-    }
-}
-
-impl Serving {
-    /// Ends it, and waits for requests in work.
-    pub(super) async fn finish(self) {
-        drop(self.end);
-        if let Err(error) = self.task.await {
-            tracing::error!("the HTTP side ended badly: {error}");
-        }
+        self.app.on(self.listener).spawn()
     }
 }
 
 fn bind_http(address: SocketAddr) -> Result<TcpListener, RunError> {
-    let open = || {
-        let listener = TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    };
-    open().map_err(|error| Failure::Http { address, error }.into())
+    http::bind(address).map_err(|error| Failure::Http { address, error }.into())
 }
 
 /// What this host calls itself.
 fn host_name() -> String {
     let said = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     if said.trim().is_empty() { "observer".to_owned() } else { said.trim().to_owned() }
-}
-
-/// A bearer token: one line of visible ASCII in a file that keeps the rules for secrets.
-fn read_token(file: &Path) -> Result<String, RunError> {
-    let refuse = |problem: String| Misconfiguration::Token { file: file.to_owned(), problem };
-    let text = read_secret_file(file).map_err(Misconfiguration::TokenFile)?;
-    let token = text.trim_ascii();
-    if token.len() < MIN_TOKEN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        let rule = format!(
-            "is no bearer token: it must be one line of at least {MIN_TOKEN} visible ASCII characters without spaces; \
-             `openssl rand -hex 32` makes one"
-        );
-        return Err(refuse(rule).into());
-    }
-    Ok(token.to_owned())
 }

@@ -9,10 +9,11 @@ use std::{
 };
 
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot},
     time::{sleep, timeout},
 };
+
+use varta_daemon::signals::{Signalled, Signals};
 
 use super::{
     Failure, RunError,
@@ -47,34 +48,6 @@ enum Woken {
     Reload(Option<oneshot::Sender<Result<(), ReloadError>>>),
     /// The ingest thread has ended by itself.
     Ended,
-}
-
-/// The signals that a daemon takes.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(signals: &mut Option<Self>) -> Woken {
-        let Some(Self { terminate, interrupt, hangup }) = signals else {
-            return std::future::pending().await;
-        };
-        tokio::select! {
-            _ = terminate.recv() => Woken::Stop("SIGTERM"),
-            _ = interrupt.recv() => Woken::Stop("SIGINT"),
-            _ = hangup.recv() => Woken::Reload(None),
-        }
-    }
 }
 
 /// The ingest thread. However it ends, that is noticed.
@@ -137,7 +110,7 @@ impl Opened {
 
     async fn attend(self, mut orders: mpsc::Receiver<Order>, daemon: bool) -> Result<(), RunError> {
         let Self { addresses, parts, teller, recovery, http, mut in_force, shutdown_after, on_ready, name } = self;
-        let manager = Manager::new(daemon, &name);
+        let manager = Manager::new(daemon, format!("{name} is observing"));
         let signals = daemon.then(Signals::new).transpose();
         let mut signals = signals.map_err(RunError::system("take signals"))?;
         let telling = teller.spawn().map_err(RunError::system("start the thread that tells what happens"))?;
@@ -190,7 +163,10 @@ async fn next(
 ) -> Woken {
     tokio::select! {
         _ = ended => Woken::Ended,
-        woken = Signals::next(signals) => woken,
+        signalled = Signals::next(signals) => match signalled {
+            Signalled::Stop(signal) => Woken::Stop(signal),
+            Signalled::Reload => Woken::Reload(None),
+        },
         order = orders.recv() => match order {
             Some(Order::Reload(reply)) => Woken::Reload(Some(reply)),
             Some(Order::Stop) | None => Woken::Stop("on request"),

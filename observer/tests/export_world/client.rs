@@ -9,12 +9,10 @@ use std::{
 
 use tokio::sync::oneshot;
 use varta_config::PerAgent;
+use varta_daemon::http::Ring;
 use varta_watch::{
     aside::Aside,
-    export::{
-        events::Ring,
-        http::{App, Setup, serve},
-    },
+    export::http::{App, Setup},
     journal,
 };
 
@@ -77,11 +75,9 @@ impl Server {
         let turn = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-                let shutdown = async {
-                    let _ = stopped.await;
-                };
-                serve(listener, served, shutdown).await;
+                let serving = served.on(listener).spawn().unwrap();
+                let _ = stopped.await;
+                serving.finish().await;
             });
         };
         Self { ingest, app, address, stop: Some(stop), thread: Some(std::thread::spawn(turn)) }

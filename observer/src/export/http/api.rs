@@ -2,23 +2,25 @@
 
 use std::{
     collections::BTreeMap,
+    convert::Infallible,
     time::{Duration, UNIX_EPOCH},
 };
 
 use axum::{
     Json,
     extract::{Path, Query, State, rejection::PathRejection, rejection::QueryRejection},
-    response::{IntoResponse as _, Response},
+    http::HeaderMap,
+    response::{
+        IntoResponse as _, Response,
+        sse::{Event, Sse},
+    },
 };
+use futures_util::Stream;
 use serde::{Deserialize, Serialize};
 use varta_core::Verdict;
+use varta_daemon::http::{Failure, last_event_id};
 
-use super::{
-    App,
-    aside::aside,
-    failure::{Failure, answer},
-    find,
-};
+use super::{App, answer::answer, aside::aside, find};
 use crate::{
     command::PAGE_ROWS,
     row::{Row, Rows},
@@ -158,4 +160,20 @@ pub(super) async fn slot(
         "no slot of agent \"{agent}\" and unit \"{unit}\": name each as /api/v1/slots shows it; a slot without a unit is \
          pid:NUMBER"
     )))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Followed {
+    /// What `Last-Event-ID` says, for those who cannot send it.
+    after: Option<u64>,
+}
+
+pub(super) async fn events(
+    State(app): State<App>,
+    headers: HeaderMap,
+    asked: Result<Query<Followed>, QueryRejection>,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Failure> {
+    let Query(asked) = asked.map_err(|error| Failure::bad_request(error.body_text()))?;
+    app.0.followers.follow(last_event_id(&headers)?.or(asked.after), Vec::new())
 }

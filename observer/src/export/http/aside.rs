@@ -2,7 +2,9 @@
 
 use tokio::runtime::Handle;
 
-use super::{App, failure::Failure};
+use varta_daemon::http::Failure;
+
+use super::App;
 
 /// Makes an answer aside. What it has to wait for longest is waited for before: it keeps a place from others.
 pub(super) async fn aside<T: Send + 'static>(

@@ -10,11 +10,9 @@ use axum::{
 };
 use futures_util::{StreamExt as _, stream};
 
-use super::{
-    App,
-    aside::aside,
-    failure::{Failure, answer},
-};
+use varta_daemon::http::Failure;
+
+use super::{App, answer::answer, aside::aside};
 use crate::{
     command::SAMPLE_ROWS,
     export::{metrics as fixed, series::Series},

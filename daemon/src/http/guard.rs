@@ -1,5 +1,7 @@
 //! What every request passes and every answer carries.
 
+use std::sync::Arc;
+
 use axum::{
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, header},
@@ -8,19 +10,31 @@ use axum::{
 };
 use subtle::ConstantTimeEq as _;
 
-use super::{App, failure::Failure};
+use super::Failure;
 
-pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
-    let open = request.uri().path() == "/healthz";
-    let mut response = if open || is_allowed(app.0.token.as_deref(), request.headers()) {
+/// Who may ask, and what answers say of themselves.
+#[derive(Debug)]
+pub struct Guard {
+    /// The bearer token that requests must carry.
+    pub token: Option<String>,
+    /// Whether a path is open to those without it.
+    pub open: fn(&str) -> bool,
+    /// The content security policy.
+    pub policy: &'static str,
+}
+
+/// Lets a request through that may pass, and adds the headers.
+pub async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let open = (guard.open)(request.uri().path());
+    let mut response = if open || is_allowed(guard.token.as_deref(), request.headers()) {
         next.run(request).await
     } else {
         Failure::unauthorized().into_response()
     };
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(guard.policy));
     response
 }
 

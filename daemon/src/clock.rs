@@ -1,20 +1,22 @@
 //! The only place of this crate that reads clocks.
 
 use nix::time::{ClockId, clock_gettime};
-use varta_core::{MonoNs, Now, WallNs};
+use varta_vlp::time::{MonoNs, Now, WallNs};
 
-/// The observer's clocks.
-pub(crate) struct Clock;
+/// A daemon's clocks.
+pub struct Clock;
 
 impl Clock {
     /// CLOCK_BOOTTIME and CLOCK_REALTIME, in this order. A wall clock before 1970 reads as 0.
-    pub(crate) fn now() -> Now {
+    #[must_use]
+    pub fn now() -> Now {
         let mono = MonoNs(read(ClockId::CLOCK_BOOTTIME));
         Now { mono, wall: WallNs(read(ClockId::CLOCK_REALTIME)) }
     }
 
     /// CLOCK_MONOTONIC in microseconds: the timeline of a service manager.
-    pub(crate) fn monotonic_usec() -> u64 {
+    #[must_use]
+    pub fn monotonic_usec() -> u64 {
         read(ClockId::CLOCK_MONOTONIC) / 1000
     }
 }

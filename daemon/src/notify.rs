@@ -13,38 +13,40 @@ fn tell(states: &[NotifyState<'_>]) {
 
 /// The service manager, as a daemon tells it of its life; one that is embedded tells it nothing.
 #[derive(Debug)]
-pub(crate) struct Manager {
+pub struct Manager {
     status: Option<String>,
 }
 
 impl Manager {
-    pub(crate) fn new(daemon: bool, name: &str) -> Self {
-        Self { status: daemon.then(|| format!("{name} is observing")) }
+    /// One that is told of a life whose `status` in a few words is this, where `daemon` says that this is one.
+    #[must_use]
+    pub fn new(daemon: bool, status: String) -> Self {
+        Self { status: daemon.then_some(status) }
     }
 
     /// Ready, at first or again after a reload.
-    pub(crate) fn ready(&self) {
+    pub fn ready(&self) {
         if let Some(status) = &self.status {
             tell(&[NotifyState::Ready, NotifyState::Status(status)]);
         }
     }
 
     /// A reload begins.
-    pub(crate) fn reloading(&self) {
+    pub fn reloading(&self) {
         if self.status.is_some() {
             tell(&[NotifyState::Reloading, NotifyState::MonotonicUsec(i128::from(Clock::monotonic_usec()))]);
         }
     }
 
     /// The stop begins.
-    pub(crate) fn stopping(&self) {
+    pub fn stopping(&self) {
         if self.status.is_some() {
             tell(&[NotifyState::Stopping, NotifyState::Status("stopping: saving the state")]);
         }
     }
 }
 
-/// The ingest loop turns.
-pub(crate) fn feed() {
+/// The daemon's loop turns.
+pub fn feed() {
     tell(&[NotifyState::Watchdog]);
 }

@@ -1,4 +1,4 @@
-//! Events from the journal to those who follow them: a ring of the newest, which is all that followers read.
+//! Events to those who follow them: a ring of the newest, which is all that followers read.
 
 use std::{
     collections::VecDeque,
@@ -6,8 +6,6 @@ use std::{
 };
 
 use tokio::sync::watch;
-
-use crate::journal::EventRecord;
 
 /// How many events are kept for those who come back.
 pub const KEPT: usize = 4096;
@@ -42,8 +40,8 @@ impl Ring {
     }
 
     /// Adds an event, in the place of the oldest where all are taken. [`Self::announce`] wakes those who follow.
-    pub fn push(&self, event: &EventRecord) {
-        let entry = Arc::new(Entry { id: event.id, kind: event.kind, json: event.json() });
+    pub fn push(&self, entry: Entry) {
+        let entry = Arc::new(entry);
         let mut entries = self.entries();
         if entries.len() == KEPT {
             entries.pop_front();
@@ -86,22 +84,9 @@ impl Ring {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::Detail;
 
-    fn event(id: u64) -> EventRecord {
-        EventRecord {
-            id,
-            at: String::new(),
-            kind: "blind_limit",
-            agent: None,
-            unit: None,
-            pid: None,
-            origin: None,
-            from: None,
-            to: None,
-            why: String::new(),
-            detail: Detail::Nothing {},
-        }
+    fn event(id: u64) -> Entry {
+        Entry { id, kind: "blind_limit", json: String::new() }
     }
 
     fn ids(entries: &[Arc<Entry>]) -> Vec<u64> {
@@ -113,7 +98,7 @@ mod tests {
         let ring = Ring::default();
         assert_eq!((ring.newest(), ring.after(None, 9).len()), (None, 0));
         let last = 100 + KEPT as u64;
-        (101..=last + 10).for_each(|id| ring.push(&event(id)));
+        (101..=last + 10).for_each(|id| ring.push(event(id)));
         assert_eq!(ring.newest(), Some(last + 10));
         assert_eq!(ids(&ring.after(None, 2)), [111, 112]);
         assert_eq!(ids(&ring.after(Some(5), 1)), [111], "what is gone is gone");

@@ -1,7 +1,5 @@
 //! Failures as the API tells them: `{"error":".."}`.
 
-use std::time::Duration;
-
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
@@ -9,14 +7,9 @@ use axum::{
 };
 use serde::Serialize;
 
-use crate::command::Unanswered;
-
-/// How long the ingest thread may take to answer one question.
-const ANSWER_LIMIT: Duration = Duration::from_secs(2);
-
 /// Why a request has no answer.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub struct Failure {
     status: StatusCode,
     words: String,
 }
@@ -31,37 +24,43 @@ impl Failure {
         Self { status, words: words.into() }
     }
 
-    pub(super) fn bad_request(words: impl Into<String>) -> Self {
+    /// The request is wrong: 400.
+    #[must_use]
+    pub fn bad_request(words: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, words)
     }
 
-    pub(super) fn unauthorized() -> Self {
+    /// It carries no token, or another: 401.
+    #[must_use]
+    pub fn unauthorized() -> Self {
         Self::new(
             StatusCode::UNAUTHORIZED,
-            "this needs the header: Authorization: Bearer TOKEN, with the observer's token",
+            "this needs the header: Authorization: Bearer TOKEN, with the token of http.token_file",
         )
     }
 
-    pub(super) fn not_found(words: impl Into<String>) -> Self {
+    /// There is no such thing: 404.
+    #[must_use]
+    pub fn not_found(words: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, words)
     }
 
-    pub(super) fn method() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "this path answers GET and HEAD only")
+    /// The path takes other methods: 405.
+    #[must_use]
+    pub fn method(words: impl Into<String>) -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, words)
     }
 
-    pub(super) fn unavailable(words: impl Into<String>) -> Self {
+    /// Not now: 503.
+    #[must_use]
+    pub fn unavailable(words: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, words)
     }
 
-    pub(super) fn internal(words: impl Into<String>) -> Self {
+    /// A defect of ours: 500.
+    #[must_use]
+    pub fn internal(words: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, words)
-    }
-}
-
-impl From<Unanswered> for Failure {
-    fn from(unanswered: Unanswered) -> Self {
-        Self::unavailable(unanswered.to_string())
     }
 }
 
@@ -79,13 +78,5 @@ impl IntoResponse for Failure {
             _ => {}
         }
         response
-    }
-}
-
-/// The answer of the ingest thread, if it comes in time.
-pub(super) async fn answer<T>(question: impl Future<Output = Result<T, Unanswered>>) -> Result<T, Failure> {
-    match tokio::time::timeout(ANSWER_LIMIT, question).await {
-        Ok(answer) => Ok(answer?),
-        Err(_) => Err(Failure::unavailable("the observer does not answer: its ingest loop is held up, or not started")),
     }
 }
