@@ -7,5 +7,6 @@ pub mod aside;
 pub mod clock;
 pub mod http;
 pub mod logging;
+pub mod metrics;
 pub mod notify;
 pub mod signals;

@@ -1,11 +1,7 @@
 //! The metrics that are always there, from one snapshot, so that what belongs together agrees within one scrape.
 
-use prometheus::{
-    Encoder as _, TextEncoder,
-    core::Collector,
-    proto::{Bucket, Histogram, Metric, MetricFamily, MetricType},
-};
 use varta_core::{Cause, STALL_BUCKETS, Verdict};
+use varta_daemon::metrics::{Families, Outcome};
 use varta_vlp::Reject;
 
 use crate::{
@@ -13,200 +9,109 @@ use crate::{
     recovery::OUTCOMES,
 };
 
-/// The content type of the text.
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
 /// Adds the text of a snapshot to `out`. `listeners` are the configured addresses, in the order of the snapshot's.
 ///
 /// # Errors
 /// [`prometheus::Error`] if a family is not of legal form, which would be our own error.
-pub fn render(snapshot: &Snapshot, listeners: &[String], out: &mut Vec<u8>) -> Result<(), prometheus::Error> {
-    let mut families = Families(Vec::new());
-    families.slots(snapshot)?;
-    families.datagrams(snapshot, listeners)?;
-    families.observer(snapshot)?;
-    TextEncoder::new().encode(&families.0, out)
+pub fn render(snapshot: &Snapshot, listeners: &[String], out: &mut Vec<u8>) -> Outcome {
+    let mut families = Families::default();
+    slots(&mut families, snapshot)?;
+    datagrams(&mut families, snapshot, listeners)?;
+    observer(&mut families, snapshot)?;
+    families.render(out)
 }
 
-struct Families(Vec<MetricFamily>);
+fn slots(families: &mut Families, snapshot: &Snapshot) -> Outcome {
+    let counts = Verdict::ALL.iter().zip(snapshot.verdicts);
+    let counts = counts.map(|(verdict, count)| (verdict.name(), count.into()));
+    families.gauges(
+        ("varta_slots", "Slots, and agents of the roster that are missing, by verdict."),
+        "verdict",
+        counts,
+    )?;
+    families.gauge("varta_agents", "Agents with a record.", snapshot.sizes.1 as u64)?;
+    let evictions = snapshot.counters.evictions;
+    families.counter("varta_evictions_total", "Slots that gave way to others or were revoked.", evictions)?;
+    let lost = snapshot.counters.changes_lost;
+    families.counter("varta_changes_lost_total", "Changes that found the core's queue full.", lost)?;
+    let conflicts = snapshot.counters.origin_conflicts;
+    families.counter("varta_origin_conflicts_total", "Frames of a lower origin class than their slot's.", conflicts)?;
+    let stalls = &snapshot.counters.stall_detection;
+    let name = ("varta_stall_detection_seconds", "From a stall's deadline to its verdict.");
+    families.histogram(name, &STALL_BUCKETS, &stalls.buckets, stalls.sum_ns);
+    Ok(())
+}
 
-type Outcome = Result<(), prometheus::Error>;
+fn datagrams(families: &mut Families, snapshot: &Snapshot, names: &[String]) -> Outcome {
+    let listeners = || names.iter().map(String::as_str).zip(&snapshot.counters.listeners);
+    families.counters(
+        ("varta_datagrams_received_total", "Datagrams read: those accepted, accepted late and rejected."),
+        ["listener"],
+        listeners().map(|(name, counts)| ([name], counts.received)),
+    )?;
+    families.counters(
+        ("varta_datagrams_accepted_total", "Datagrams accepted as the newest of their session."),
+        ["listener"],
+        listeners().map(|(name, counts)| ([name], counts.accepted)),
+    )?;
+    families.counters(
+        ("varta_datagrams_accepted_late_total", "Genuine datagrams that were not the newest of their session."),
+        ["listener"],
+        listeners().map(|(name, counts)| ([name], counts.accepted_late)),
+    )?;
+    let rejects = listeners().flat_map(|(name, counts)| {
+        Reject::REASONS.iter().zip(counts.rejected).map(move |(reason, count)| ([name, *reason], count))
+    });
+    families.counters(
+        ("varta_datagrams_rejected_total", "Datagrams refused, by the first reason met."),
+        ["listener", "reason"],
+        rejects,
+    )?;
+    let shell = |values: &'_ [u64]| {
+        let values = values.iter().copied().chain(std::iter::repeat(0));
+        names.iter().map(String::as_str).zip(values).collect::<Vec<_>>()
+    };
+    families.counters(
+        ("varta_kernel_drops_total", "Datagrams that the kernel dropped before they could be read."),
+        ["listener"],
+        shell(&snapshot.shell.kernel_drops).into_iter().map(|(name, count)| ([name], count)),
+    )?;
+    families.counters(
+        ("varta_kernel_filtered_total", "Datagrams that the kernel filter refused, as no listener's."),
+        ["listener"],
+        shell(&snapshot.shell.kernel_filtered).into_iter().map(|(name, count)| ([name], count)),
+    )?;
+    let attached = shell(&snapshot.shell.kernel_filter);
+    families.gauges(("varta_kernel_filter", "1 while a kernel filter is in force."), "listener", attached)?;
+    let granted = shell(&snapshot.shell.receive_buffer);
+    families.gauges(("varta_receive_buffer_bytes", "The receive buffer that the kernel granted."), "listener", granted)
+}
 
-impl Families {
-    /// Takes over a collector's families, ordered by their labels; one without series has no text form.
-    fn collect(&mut self, collector: &impl Collector) {
-        let values =
-            |metric: &Metric| metric.get_label().iter().map(|label| label.value().to_owned()).collect::<Vec<_>>();
-        for mut family in collector.collect() {
-            family.mut_metric().sort_by_cached_key(values);
-            if !family.get_metric().is_empty() {
-                self.0.push(family);
-            }
-        }
+fn observer(families: &mut Families, snapshot: &Snapshot) -> Outcome {
+    let opts = prometheus::Opts::new("varta_blind_seconds_total", "Time in which the observer could not see.");
+    let blind = prometheus::CounterVec::new(opts, &["cause"])?;
+    for (cause, ns) in Cause::ALL.iter().zip(snapshot.counters.blind_ns) {
+        blind.get_metric_with_label_values(&[cause.name()])?.inc_by(std::time::Duration::from_nanos(ns).as_secs_f64());
     }
-
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> Outcome {
-        let counter = prometheus::IntCounter::new(name, help)?;
-        counter.inc_by(value);
-        self.collect(&counter);
-        Ok(())
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, value: u64) -> Outcome {
-        let gauge = prometheus::IntGauge::new(name, help)?;
-        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
-        self.collect(&gauge);
-        Ok(())
-    }
-
-    /// A counter by labels. Values of equal labels add up.
-    fn counters<'a, const N: usize>(
-        &mut self,
-        (name, help): (&str, &str),
-        labels: [&str; N],
-        values: impl IntoIterator<Item = ([&'a str; N], u64)>,
-    ) -> Outcome {
-        let counters = prometheus::IntCounterVec::new(prometheus::Opts::new(name, help), &labels)?;
-        for (labels, value) in values {
-            counters.get_metric_with_label_values(&labels)?.inc_by(value);
-        }
-        self.collect(&counters);
-        Ok(())
-    }
-
-    fn gauges<'a>(
-        &mut self,
-        (name, help): (&str, &str),
-        label: &str,
-        values: impl IntoIterator<Item = (&'a str, u64)>,
-    ) -> Outcome {
-        let gauges = prometheus::IntGaugeVec::new(prometheus::Opts::new(name, help), &[label])?;
-        for (label, value) in values {
-            gauges.get_metric_with_label_values(&[label])?.add(i64::try_from(value).unwrap_or(i64::MAX));
-        }
-        self.collect(&gauges);
-        Ok(())
-    }
-
-    /// The crate's own histograms observe; ours were counted on the ingest thread.
-    #[expect(clippy::cast_precision_loss, reason = "2^53 nanoseconds are 104 days of lateness")]
-    fn histogram(&mut self, (name, help): (&str, &str), bounds: &[f64], counts: &[u64], sum_ns: u64) {
-        let mut cumulative = 0;
-        let buckets = bounds.iter().zip(counts).map(|(bound, count)| {
-            cumulative += count;
-            let mut bucket = Bucket::default();
-            bucket.set_upper_bound(*bound);
-            bucket.set_cumulative_count(cumulative);
-            bucket
-        });
-        let mut histogram = Histogram::default();
-        histogram.set_bucket(buckets.collect());
-        histogram.set_sample_count(counts.iter().sum());
-        histogram.set_sample_sum(sum_ns as f64 / 1e9);
-        let mut metric = Metric::default();
-        metric.set_histogram(histogram);
-        let mut family = MetricFamily::default();
-        family.set_name(name.to_owned());
-        family.set_help(help.to_owned());
-        family.set_field_type(MetricType::HISTOGRAM);
-        family.mut_metric().push(metric);
-        self.0.push(family);
-    }
-
-    fn slots(&mut self, snapshot: &Snapshot) -> Outcome {
-        let counts = Verdict::ALL.iter().zip(snapshot.verdicts);
-        let counts = counts.map(|(verdict, count)| (verdict.name(), count.into()));
-        self.gauges(
-            ("varta_slots", "Slots, and agents of the roster that are missing, by verdict."),
-            "verdict",
-            counts,
-        )?;
-        self.gauge("varta_agents", "Agents with a record.", snapshot.sizes.1 as u64)?;
-        let evictions = snapshot.counters.evictions;
-        self.counter("varta_evictions_total", "Slots that gave way to others or were revoked.", evictions)?;
-        let lost = snapshot.counters.changes_lost;
-        self.counter("varta_changes_lost_total", "Changes that found the core's queue full.", lost)?;
-        let conflicts = snapshot.counters.origin_conflicts;
-        self.counter("varta_origin_conflicts_total", "Frames of a lower origin class than their slot's.", conflicts)?;
-        let stalls = &snapshot.counters.stall_detection;
-        let name = ("varta_stall_detection_seconds", "From a stall's deadline to its verdict.");
-        self.histogram(name, &STALL_BUCKETS, &stalls.buckets, stalls.sum_ns);
-        Ok(())
-    }
-
-    fn datagrams(&mut self, snapshot: &Snapshot, names: &[String]) -> Outcome {
-        let listeners = || names.iter().map(String::as_str).zip(&snapshot.counters.listeners);
-        self.counters(
-            ("varta_datagrams_received_total", "Datagrams read: those accepted, accepted late and rejected."),
-            ["listener"],
-            listeners().map(|(name, counts)| ([name], counts.received)),
-        )?;
-        self.counters(
-            ("varta_datagrams_accepted_total", "Datagrams accepted as the newest of their session."),
-            ["listener"],
-            listeners().map(|(name, counts)| ([name], counts.accepted)),
-        )?;
-        self.counters(
-            ("varta_datagrams_accepted_late_total", "Genuine datagrams that were not the newest of their session."),
-            ["listener"],
-            listeners().map(|(name, counts)| ([name], counts.accepted_late)),
-        )?;
-        let rejects = listeners().flat_map(|(name, counts)| {
-            Reject::REASONS.iter().zip(counts.rejected).map(move |(reason, count)| ([name, *reason], count))
-        });
-        self.counters(
-            ("varta_datagrams_rejected_total", "Datagrams refused, by the first reason met."),
-            ["listener", "reason"],
-            rejects,
-        )?;
-        let shell = |values: &'_ [u64]| {
-            let values = values.iter().copied().chain(std::iter::repeat(0));
-            names.iter().map(String::as_str).zip(values).collect::<Vec<_>>()
-        };
-        self.counters(
-            ("varta_kernel_drops_total", "Datagrams that the kernel dropped before they could be read."),
-            ["listener"],
-            shell(&snapshot.shell.kernel_drops).into_iter().map(|(name, count)| ([name], count)),
-        )?;
-        self.counters(
-            ("varta_kernel_filtered_total", "Datagrams that the kernel filter refused, as no listener's."),
-            ["listener"],
-            shell(&snapshot.shell.kernel_filtered).into_iter().map(|(name, count)| ([name], count)),
-        )?;
-        let attached = shell(&snapshot.shell.kernel_filter);
-        self.gauges(("varta_kernel_filter", "1 while a kernel filter is in force."), "listener", attached)?;
-        let granted = shell(&snapshot.shell.receive_buffer);
-        self.gauges(("varta_receive_buffer_bytes", "The receive buffer that the kernel granted."), "listener", granted)
-    }
-
-    fn observer(&mut self, snapshot: &Snapshot) -> Outcome {
-        let opts = prometheus::Opts::new("varta_blind_seconds_total", "Time in which the observer could not see.");
-        let blind = prometheus::CounterVec::new(opts, &["cause"])?;
-        for (cause, ns) in Cause::ALL.iter().zip(snapshot.counters.blind_ns) {
-            blind
-                .get_metric_with_label_values(&[cause.name()])?
-                .inc_by(std::time::Duration::from_nanos(ns).as_secs_f64());
-        }
-        self.collect(&blind);
-        let (cause, critical) = snapshot.blindness;
-        self.gauge("varta_blind", "1 while the observer cannot see.", cause.is_some().into())?;
-        self.gauge("varta_blind_critical", "1 while it has not seen for longer than the limit.", critical.into())?;
-        let shell = &snapshot.shell;
-        let name = ("varta_ingest_wakeup_seconds", "From when the ingest loop should have woken to when it did.");
-        self.histogram(name, &WAKEUP_BUCKETS, &shell.wakeups, shell.wakeups_ns);
-        self.counter("varta_persist_failures_total", "Writes of state that failed.", shell.persist_failures)?;
-        self.gauge("varta_persist_failing", "1 while state cannot be written.", shell.persist_failing.into())?;
-        let name = "varta_events_lost_total";
-        self.counter(name, "Events that came faster than they could be told.", shell.events_lost)?;
-        self.counters(
-            ("varta_recovery_total", "What recovery did, and what it refused to do."),
-            ["outcome"],
-            OUTCOMES.into_iter().zip(shell.recovery).map(|(name, count)| ([name], count)),
-        )?;
-        self.counter("varta_export_lost_total", "Lines that the event file has lost.", shell.export_lost)?;
-        let version = (env!("CARGO_PKG_VERSION"), 1);
-        self.gauges(("varta_build_info", "1, with the version that runs."), "version", [version])
-    }
+    families.collect(&blind);
+    let (cause, critical) = snapshot.blindness;
+    families.gauge("varta_blind", "1 while the observer cannot see.", cause.is_some().into())?;
+    families.gauge("varta_blind_critical", "1 while it has not seen for longer than the limit.", critical.into())?;
+    let shell = &snapshot.shell;
+    let name = ("varta_ingest_wakeup_seconds", "From when the ingest loop should have woken to when it did.");
+    families.histogram(name, &WAKEUP_BUCKETS, &shell.wakeups, shell.wakeups_ns);
+    families.counter("varta_persist_failures_total", "Writes of state that failed.", shell.persist_failures)?;
+    families.gauge("varta_persist_failing", "1 while state cannot be written.", shell.persist_failing.into())?;
+    let name = "varta_events_lost_total";
+    families.counter(name, "Events that came faster than they could be told.", shell.events_lost)?;
+    families.counters(
+        ("varta_recovery_total", "What recovery did, and what it refused to do."),
+        ["outcome"],
+        OUTCOMES.into_iter().zip(shell.recovery).map(|(name, count)| ([name], count)),
+    )?;
+    families.counter("varta_export_lost_total", "Lines that the event file has lost.", shell.export_lost)?;
+    let version = (env!("CARGO_PKG_VERSION"), 1);
+    families.gauges(("varta_build_info", "1, with the version that runs."), "version", [version])
 }
 
 #[cfg(test)]

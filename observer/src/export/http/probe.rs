@@ -10,7 +10,7 @@ use axum::{
 };
 use futures_util::{StreamExt as _, stream};
 
-use varta_daemon::http::Failure;
+use varta_daemon::{http::Failure, metrics::CONTENT_TYPE};
 
 use super::{App, answer::answer, aside::aside};
 use crate::{
@@ -26,7 +26,7 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Failure>
     let parts: Vec<_> = parts.into_iter().map(|part| Ok::<_, std::convert::Infallible>(Bytes::from(part))).collect();
     // The text is the largest thing that is held here: the next scrape begins when this one is sent.
     let body = Body::from_stream(stream::iter(parts).inspect(move |_| _ = &permit));
-    Ok(([(header::CONTENT_TYPE, fixed::CONTENT_TYPE)], body).into_response())
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response())
 }
 
 /// The text, in parts none of which is empty.
