@@ -1,0 +1,614 @@
+//! Incidents: what is bad, told once for each common cause.
+//!
+//! What turns bad waits for a moment, so that others of the same cause gather; then it joins the incident of its cause, or
+//! opens one. An incident is over when nothing of it has been bad for that moment.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
+use varta_vlp::{
+    subject::Verdict,
+    time::{Now, SECOND},
+};
+
+use super::{
+    At, Change, Fleet, SilenceId,
+    groups::{Group, GroupKind},
+    unit::{Cause, Unit},
+};
+
+/// Names an incident for good. They rise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct IncidentId(pub u64);
+
+impl IncidentId {
+    /// No incident.
+    pub const NONE: Self = Self(0);
+}
+
+/// What an incident is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// An observer cannot be heard; its members are the units that nobody else hears.
+    ObserverLost,
+    /// An observer has been blind for longer than its limit.
+    ObserverBlind,
+    /// Every unit of a site, of more than one agent.
+    Site,
+    /// Every unit of a host, more than one.
+    Host,
+    /// One unit.
+    Unit,
+    /// One unit, of which observers say different things.
+    Disputed,
+    /// Agents of the roster that are not there.
+    Missing,
+}
+
+impl Kind {
+    /// Every kind, in declared order.
+    pub const ALL: [Self; 7] =
+        [Self::ObserverLost, Self::ObserverBlind, Self::Site, Self::Host, Self::Unit, Self::Disputed, Self::Missing];
+
+    /// Its published name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ObserverLost => "observer_lost",
+            Self::ObserverBlind => "observer_blind",
+            Self::Site => "site",
+            Self::Host => "host",
+            Self::Unit => "unit",
+            Self::Disputed => "disputed",
+            Self::Missing => "missing",
+        }
+    }
+
+    /// How bad it is.
+    #[must_use]
+    pub const fn severity(self) -> Severity {
+        match self {
+            Self::ObserverLost | Self::Site | Self::Host | Self::Unit => Severity::Critical,
+            Self::ObserverBlind | Self::Disputed | Self::Missing => Severity::Warning,
+        }
+    }
+}
+
+/// How bad an incident is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// It can wait for the morning.
+    Warning,
+    /// It cannot.
+    Critical,
+}
+
+/// Who has taken an incident on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    /// Whoever it is.
+    pub by: String,
+    /// What they have to say.
+    pub note: String,
+    /// When, milliseconds since the Unix epoch.
+    pub at_ms: u64,
+}
+
+/// An incident.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incident {
+    /// Its name.
+    pub id: IncidentId,
+    /// What it is about.
+    pub kind: Kind,
+    /// Whom: an observer, a host, a site, a unit.
+    pub subject: String,
+    /// All of it in a few words.
+    pub title: String,
+    /// When it began, milliseconds since the Unix epoch.
+    pub opened_ms: u64,
+    /// When it was over.
+    pub closed_ms: Option<u64>,
+    /// Most members that it had at once.
+    pub most: usize,
+    /// What shows it, a line each.
+    pub evidence: Vec<String>,
+    /// Who has taken it on.
+    pub acked: Option<Acknowledgement>,
+    /// The silence in force for it.
+    pub silenced: Option<SilenceId>,
+    /// Its members' places.
+    pub(super) members: HashSet<u32>,
+    /// Whether it goes on without members.
+    pinned: bool,
+    /// Whether it was told.
+    told: bool,
+    /// When it is over, unless something is bad again.
+    ends: At,
+}
+
+impl Incident {
+    /// How many units are bad by it now.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.members.len()
+    }
+
+    /// It was told before the relay's restart.
+    pub(super) const fn known(mut self) -> Self {
+        self.told = true;
+        self
+    }
+
+    /// Whether it was told of; one that is not yet may pass without a word.
+    #[must_use]
+    pub const fn is_told(&self) -> bool {
+        self.told
+    }
+}
+
+/// Lines of evidence.
+const EVIDENCE: usize = 8;
+
+/// Incidents, open and over.
+#[derive(Debug)]
+pub(super) struct Incidents {
+    open: HashMap<IncidentId, Incident>,
+    by_subject: HashMap<(Kind, String), IncidentId>,
+    closed: VecDeque<Incident>,
+    /// Those of the relay's life before, which the first to be bad for the same reason goes on with.
+    dormant: HashMap<(Kind, String), Incident>,
+    /// Units that turned bad, and until when they wait.
+    pending: VecDeque<(At, u32)>,
+    /// When which are to be told, or to be looked at for their end.
+    due: BTreeSet<(At, IncidentId)>,
+    touched: BTreeSet<IncidentId>,
+    newest: u64,
+}
+
+impl Incidents {
+    pub(super) fn new() -> Self {
+        Self {
+            open: HashMap::new(),
+            by_subject: HashMap::new(),
+            closed: VecDeque::new(),
+            dormant: HashMap::new(),
+            pending: VecDeque::new(),
+            due: BTreeSet::new(),
+            touched: BTreeSet::new(),
+            newest: 0,
+        }
+    }
+
+    pub(super) fn due(&self) -> Option<At> {
+        let pending = self.pending.front().map(|(at, _)| *at);
+        pending.into_iter().chain(self.due.first().map(|(at, _)| *at)).min()
+    }
+
+    pub(super) fn get(&self, id: IncidentId) -> Option<&Incident> {
+        self.open.get(&id).or_else(|| self.closed.iter().rev().find(|incident| incident.id == id))
+    }
+
+    pub(super) fn get_open_mut(&mut self, id: IncidentId) -> Option<&mut Incident> {
+        self.open.get_mut(&id)
+    }
+
+    pub(super) fn open(&self) -> impl Iterator<Item = &Incident> {
+        self.open.values()
+    }
+
+    pub(super) fn closed(&self) -> impl Iterator<Item = &Incident> {
+        self.closed.iter().rev()
+    }
+
+    pub(super) fn touch(&mut self, id: IncidentId) {
+        self.touched.insert(id);
+    }
+
+    pub(super) fn restore(&mut self, incident: Incident) {
+        self.newest = self.newest.max(incident.id.0);
+        if incident.closed_ms.is_some() {
+            self.closed.push_back(incident);
+        } else {
+            self.dormant.insert((incident.kind, incident.subject.clone()), incident);
+        }
+    }
+
+    /// Has what is restored looked at.
+    pub(super) fn wake(&mut self, now: At) {
+        if !self.dormant.is_empty() {
+            self.due.insert((now, IncidentId::NONE));
+        }
+    }
+
+    /// One without members.
+    pub(super) fn blank(id: IncidentId, kind: Kind, subject: String, opened_ms: u64) -> Incident {
+        Incident {
+            id,
+            kind,
+            subject,
+            title: String::new(),
+            opened_ms,
+            closed_ms: None,
+            most: 0,
+            evidence: Vec::new(),
+            acked: None,
+            silenced: None,
+            members: HashSet::new(),
+            pinned: false,
+            told: false,
+            ends: At::NEVER,
+        }
+    }
+
+    /// The open incident of a subject, a new one if need be; `None` where too many are open.
+    fn find_or_open(&mut self, kind: Kind, subject: String, most: usize, now: Now) -> Option<IncidentId> {
+        let key = (kind, subject);
+        if let Some(id) = self.by_subject.get(&key) {
+            return Some(*id);
+        }
+        if self.open.len() >= most {
+            return None;
+        }
+        let incident = self.dormant.remove(&key).unwrap_or_else(|| {
+            self.newest += 1;
+            Self::blank(IncidentId(self.newest), kind, key.1.clone(), now.wall.0 / 1_000_000)
+        });
+        let id = incident.id;
+        self.open.insert(id, incident);
+        self.by_subject.insert(key, id);
+        Some(id)
+    }
+}
+
+impl Fleet {
+    /// An incident, open or over.
+    #[must_use]
+    pub fn incident(&self, id: IncidentId) -> Option<&Incident> {
+        self.incidents.get(id)
+    }
+
+    /// Incidents that are open and were told, newest first.
+    #[must_use]
+    pub fn open_incidents(&self) -> Vec<&Incident> {
+        let mut open: Vec<_> = self.incidents.open().filter(|incident| incident.told).collect();
+        open.sort_unstable_by_key(|incident| std::cmp::Reverse(incident.id));
+        open
+    }
+
+    /// Incidents that are over, the last one first.
+    pub fn closed_incidents(&self) -> impl Iterator<Item = &Incident> {
+        self.incidents.closed()
+    }
+
+    /// Units of an incident, at most `most`.
+    #[must_use]
+    pub fn members(&self, incident: &Incident, most: usize) -> Vec<u32> {
+        let mut members: Vec<_> = incident.members.iter().copied().take(most).collect();
+        members.sort_unstable();
+        members
+    }
+
+    /// Somebody takes an incident on, or gives it back; whether there is such an open one.
+    pub fn acknowledge(&mut self, now: Now, id: IncidentId, by: Option<Acknowledgement>) -> bool {
+        self.now = now;
+        let Some(incident) = self.incidents.get_open_mut(id) else { return false };
+        incident.acked = by;
+        for member in self.members_of(id) {
+            self.units.mark(member, super::Dirty::Changed);
+        }
+        self.tell(Change::Changed(id));
+        true
+    }
+
+    fn members_of(&self, id: IncidentId) -> Vec<u32> {
+        self.incidents.get(id).map(|incident| incident.members.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// A unit has another verdict, or the same for another reason.
+    pub(super) fn note_turn(&mut self, place: u32, is_bad: bool) {
+        let Some(unit) = self.units.get(place) else { return };
+        let member_of = unit.incident;
+        let stays = is_bad
+            && self.incidents.get(member_of).is_some_and(|incident| match (unit.cause, incident.kind) {
+                (Cause::Lost(_), kind) => kind == Kind::ObserverLost,
+                (Cause::Disputed(_), kind) => kind == Kind::Disputed,
+                (_, Kind::ObserverLost | Kind::Disputed | Kind::ObserverBlind) => false,
+                (_, kind) => (kind == Kind::Missing) == (unit.verdict == Some(Verdict::Missing)),
+            });
+        if member_of != IncidentId::NONE && !stays {
+            self.leave(place);
+        }
+        if stays {
+            self.incidents.touch(member_of);
+            // It is told with what is due next.
+            self.incidents.due.insert((self.at(), member_of));
+        } else if is_bad {
+            self.incidents.pending.push_back((self.at().after(self.settings.settle), place));
+        }
+    }
+
+    fn leave(&mut self, place: u32) {
+        let ends = self.at().after(self.settings.settle);
+        let Some(unit) = self.units.get_mut(place) else { return };
+        let id = std::mem::replace(&mut unit.incident, IncidentId::NONE);
+        let Some(incident) = self.incidents.open.get_mut(&id) else { return };
+        incident.members.remove(&place);
+        if incident.members.is_empty() && !incident.pinned {
+            incident.ends = ends;
+            self.incidents.due.insert((ends, id));
+        } else {
+            self.incidents.touch(id);
+            self.incidents.due.insert((ends, id));
+        }
+    }
+
+    fn join(&mut self, place: u32, id: IncidentId) {
+        let Some(unit) = self.units.get_mut(place) else { return };
+        unit.incident = id;
+        let Some(incident) = self.incidents.open.get_mut(&id) else { return };
+        incident.members.insert(place);
+        incident.most = incident.most.max(incident.members.len());
+        incident.ends = At::NEVER;
+        self.incidents.touch(id);
+        self.units.mark(place, super::Dirty::Changed);
+    }
+
+    /// An observer's trouble begins: it is an incident whether or not it has members.
+    pub(super) fn pin(&mut self, kind: Kind, observer: usize) {
+        let Some(name) = self.observers.get(observer).map(|observer| observer.name.to_string()) else { return };
+        let id = self.incidents.find_or_open(kind, name, self.limits.incidents, self.now);
+        let Some(incident) = id.and_then(|id| self.incidents.open.get_mut(&id)) else { return };
+        (incident.pinned, incident.ends) = (true, At::NEVER);
+        let id = incident.id;
+        // What follows from it waits as long itself, and is to be told with it.
+        let due = self.at().after(2 * self.settings.settle);
+        self.incidents.due.insert((due, id));
+    }
+
+    /// It is over.
+    pub(super) fn unpin(&mut self, kind: Kind, observer: usize) {
+        let Some(name) = self.observers.get(observer).map(|observer| observer.name.to_string()) else { return };
+        let Some(id) = self.incidents.by_subject.get(&(kind, name)).copied() else { return };
+        let ends = self.at().after(self.settings.settle);
+        let Some(incident) = self.incidents.open.get_mut(&id) else { return };
+        incident.pinned = false;
+        if incident.members.is_empty() {
+            incident.ends = ends;
+        }
+        self.incidents.due.insert((ends, id));
+    }
+
+    /// What is due of incidents, for at most `most` units.
+    pub(super) fn incidents_due(&mut self, most: usize) {
+        let now = self.at();
+        for _ in 0..most {
+            match self.incidents.pending.front().copied() {
+                Some((at, place)) if at <= now => {
+                    self.incidents.pending.pop_front();
+                    self.place_unit(place);
+                }
+                _ => break,
+            }
+        }
+        // What gathers at one instant is told at once.
+        if self.incidents.pending.front().is_some_and(|(at, _)| *at <= now) {
+            return;
+        }
+        while let Some((at, id)) = self.incidents.due.first().copied().filter(|(at, _)| *at <= now) {
+            self.incidents.due.remove(&(at, id));
+            let Some(incident) = self.incidents.open.get(&id) else { continue };
+            if incident.ends <= now {
+                self.close(id, None);
+            } else {
+                self.incidents.touch(id);
+            }
+        }
+        while let Some(id) = self.incidents.touched.pop_first() {
+            self.tell_incident(id);
+        }
+        self.dormant_due();
+    }
+
+    /// Whatever of the relay's life before nothing has gone on with.
+    fn dormant_due(&mut self) {
+        if self.incidents.dormant.is_empty() {
+            return;
+        }
+        let until = self.grace.after(self.settings.settle + SECOND);
+        if self.at() < until {
+            self.incidents.due.insert((until, IncidentId::NONE));
+            return;
+        }
+        let dormant: Vec<_> = self.incidents.dormant.drain().map(|(_, incident)| incident).collect();
+        for mut incident in dormant {
+            incident.closed_ms = Some(self.now.wall.0 / 1_000_000);
+            let id = incident.id;
+            self.keep_closed(incident);
+            self.tell(Change::Closed(id));
+        }
+    }
+
+    fn keep_closed(&mut self, incident: Incident) {
+        self.incidents.closed.push_back(incident);
+        while self.incidents.closed.len() > self.limits.incidents_kept {
+            self.incidents.closed.pop_front();
+        }
+    }
+
+    /// A unit that has been bad for a moment joins the incident of its cause.
+    fn place_unit(&mut self, place: u32) {
+        let Some(unit) = self.units.get(place) else { return };
+        if !unit.is_bad() || unit.incident != IncidentId::NONE {
+            return;
+        }
+        let (kind, subject) = self.cause_of(unit);
+        let group = match kind {
+            Kind::Host => unit.host,
+            Kind::Site => unit.site,
+            _ => super::unit::NOWHERE,
+        };
+        let id = match self.incidents.by_subject.get(&(kind, subject.clone())) {
+            Some(id) => Some(*id),
+            None if matches!(kind, Kind::Host | Kind::Site) => self.widen(kind, subject, group),
+            None => self.incidents.find_or_open(kind, subject, self.limits.incidents, self.now),
+        };
+        if let Some(id) = id {
+            self.join(place, id);
+        }
+    }
+
+    fn cause_of(&self, unit: &Unit) -> (Kind, String) {
+        match unit.cause {
+            Cause::Lost(observer) | Cause::NotYet(observer) => {
+                let name = self.observer_name(observer).map(|name| name.to_string());
+                return (Kind::ObserverLost, name.unwrap_or_default());
+            }
+            Cause::Disputed(_) => return (Kind::Disputed, self.path_of(unit)),
+            Cause::Said if unit.verdict == Some(Verdict::Missing) => return (Kind::Missing, String::new()),
+            Cause::Said => {}
+        }
+        let groups = [(Kind::Site, unit.site), (Kind::Host, unit.host)];
+        let named = groups.map(|(kind, number)| (kind, number, self.groups.get(number)));
+        for (kind, number, group) in named {
+            let Some(group) = group else { continue };
+            let down = match group.kind {
+                GroupKind::Host => self.groups.is_down(number),
+                // A site with one host is that host.
+                GroupKind::Site => self.groups.is_down(number) && !self.is_one_host(unit, group),
+            };
+            let known = self.incidents.by_subject.contains_key(&(kind, group.name.to_string()));
+            if down || known {
+                return (kind, group.name.to_string());
+            }
+        }
+        (Kind::Unit, self.path_of(unit))
+    }
+
+    /// Whether all that is to be alive in a unit's site is on the unit's host.
+    fn is_one_host(&self, unit: &Unit, site: &Group) -> bool {
+        self.groups.get(unit.host).is_some_and(|host| host.expected >= site.expected)
+    }
+
+    /// The incident of a host or site: the oldest one of its parts becomes it, and the others end in it.
+    fn widen(&mut self, kind: Kind, subject: String, group: u32) -> Option<IncidentId> {
+        let is_part = |incident: &Incident| {
+            let kinds = if kind == Kind::Site { &[Kind::Unit, Kind::Host][..] } else { &[Kind::Unit][..] };
+            kinds.contains(&incident.kind)
+                && !incident.members.is_empty()
+                && incident.members.iter().all(|member| {
+                    let unit = self.units.get(*member);
+                    unit.is_some_and(|unit| if kind == Kind::Site { unit.site == group } else { unit.host == group })
+                })
+        };
+        let mut parts: Vec<_> =
+            self.incidents.open().filter(|incident| is_part(incident)).map(|part| part.id).collect();
+        parts.sort_unstable();
+        let mut parts = parts.into_iter();
+        let Some(id) = parts.next() else {
+            return self.incidents.find_or_open(kind, subject, self.limits.incidents, self.now);
+        };
+        let incident = self.incidents.open.get_mut(&id)?;
+        let before = std::mem::replace(&mut incident.subject, subject.clone());
+        let before = (std::mem::replace(&mut incident.kind, kind), before);
+        self.incidents.by_subject.remove(&before);
+        self.incidents.by_subject.insert((kind, subject), id);
+        self.incidents.touch(id);
+        for part in parts {
+            for member in self.members_of(part) {
+                self.leave(member);
+                self.join(member, id);
+            }
+            self.close(part, Some(id));
+        }
+        Some(id)
+    }
+
+    fn close(&mut self, id: IncidentId, into: Option<IncidentId>) {
+        let Some(mut incident) = self.incidents.open.remove(&id) else { return };
+        self.incidents.touched.remove(&id);
+        self.incidents.by_subject.remove(&(incident.kind, incident.subject.clone()));
+        if !incident.told {
+            return;
+        }
+        incident.closed_ms = Some(self.now.wall.0 / 1_000_000);
+        if let Some(into) = into {
+            incident.evidence.push(format!("part of incident {}", into.0));
+        }
+        self.keep_closed(incident);
+        self.tell(Change::Closed(id));
+    }
+
+    /// Tells an incident, at first or again.
+    fn tell_incident(&mut self, id: IncidentId) {
+        let Some(incident) = self.incidents.open.get(&id) else { return };
+        // What is about to be over keeps the words of what it was.
+        let words = (incident.pinned || !incident.members.is_empty()).then(|| self.words_of(incident));
+        let silenced = self.silence_for(incident);
+        let Some(incident) = self.incidents.open.get_mut(&id) else { return };
+        if let Some((title, evidence)) = words {
+            (incident.title, incident.evidence) = (title, evidence);
+        }
+        incident.silenced = silenced;
+        let told = std::mem::replace(&mut incident.told, true);
+        self.tell(if told { Change::Changed(id) } else { Change::Opened(id) });
+    }
+
+    /// A unit as people name it.
+    pub(super) fn path_of(&self, unit: &Unit) -> String {
+        let name = self.name_of(unit);
+        let unit = if name.unit.is_empty() { format!("pid:{}", name.pid) } else { name.unit };
+        match name.observer {
+            Some(observer) => format!("{}/{unit}@{observer}", name.agent),
+            None => format!("{}/{unit}", name.agent),
+        }
+    }
+
+    fn words_of(&self, incident: &Incident) -> (String, Vec<String>) {
+        let (subject, count) = (&incident.subject, incident.members.len());
+        let members = self.members(incident, EVIDENCE);
+        let units = || members.iter().filter_map(|place| self.units.get(*place));
+        let mut verdicts: Vec<_> = units().filter_map(|unit| unit.verdict).map(Verdict::name).collect();
+        verdicts.dedup();
+        let verdict = if let [verdict] = verdicts[..] { verdict } else { "down" };
+        let plural =
+            |count: usize, noun: &str| if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") };
+        let title = match incident.kind {
+            Kind::ObserverLost if count == 0 => format!("observer {subject} lost: others hear its units"),
+            Kind::ObserverLost => format!("observer {subject} lost: {} unknown", plural(count, "unit")),
+            Kind::ObserverBlind => format!("observer {subject} is blind"),
+            Kind::Site => format!("site {subject}: {} {verdict}", plural(count, "unit")),
+            Kind::Host => format!("host {subject}: {} {verdict}", plural(count, "unit")),
+            Kind::Unit => format!("{subject} {verdict}"),
+            Kind::Disputed => format!("{subject} disputed"),
+            Kind::Missing => format!("{} missing", plural(count, "agent")),
+        };
+        let mut evidence: Vec<_> = units().map(|unit| format!("{}: {}", self.path_of(unit), self.why(unit))).collect();
+        if let Some(observer) = self.observers.iter().find(|observer| *observer.name == **subject) {
+            match incident.kind {
+                Kind::ObserverLost => evidence.insert(0, self.evidence_of_loss(observer)),
+                Kind::ObserverBlind => evidence.insert(0, format!("it says: {}", observer.said.blindness.cause)),
+                _ => {}
+            }
+        }
+        evidence.truncate(EVIDENCE);
+        (title, evidence)
+    }
+
+    fn evidence_of_loss(&self, observer: &super::observer::Observer) -> String {
+        let views = observer.views;
+        let quiet = self.at().since(observer.last_heard) / SECOND;
+        // An observer is an agent of its peers, of its own name.
+        let beats = self.units.of_agent_named(&observer.name).find_map(|unit| {
+            let verdict = unit.verdict.filter(|_| unit.cause == Cause::Said)?;
+            Some(format!("; its peers say: {}", verdict.name()))
+        });
+        format!(
+            "nothing was heard from {} for {quiet} s; it has a word on {views} units{}",
+            observer.name,
+            beats.unwrap_or_default()
+        )
+    }
+}
