@@ -74,7 +74,11 @@ fn a_fleet_from_nothing() {
     let out = desk.good(&["init"]);
     assert!(out.starts_with("vault: a new fleet. Back up root.key offline"), "{out}");
     let out = desk.good(&["observer", "add", "obs-1", "--address", "10.0.0.5:9900", "-o", "obs-1.key"]);
-    assert_eq!(out, "obs-1: observer key in obs-1.key\n");
+    let public = out.split('"').nth(3).expect("a public key").to_owned();
+    let lines = format!(
+        "for the relay's relay.toml, where there is one:\n[[observer]]\nname = \"obs-1\"\nkey = \"{public}\"\n"
+    );
+    assert_eq!(out, format!("obs-1: observer key in obs-1.key\n{lines}"));
     let out = desk.good(&["agent", "issue", "web-1", "--label", "site=ams", "-o", "web-1.key"]);
     assert_eq!(out, "web-1: issued, generation 1, for obs-1, in web-1.key\n");
     let out = desk.good(&["inspect", "web-1.key"]);
@@ -82,7 +86,8 @@ fn a_fleet_from_nothing() {
         out,
         "agent key: web-1 (id 827914d22a554017), generation 1\naudience obs-1 (id 646bcdd5) at 10.0.0.5:9900\n"
     );
-    assert_eq!(desk.good(&["inspect", "obs-1.key"]), "observer key: audience obs-1 (id 646bcdd5)\n");
+    let shown = format!("observer key: audience obs-1 (id 646bcdd5)\npublic key {public}\n");
+    assert_eq!(desk.good(&["inspect", "obs-1.key"]), shown);
     assert_eq!(desk.good(&["inspect", "vault/root.key"]), "fleet root: good; its secret is not shown\n");
     assert_eq!(desk.good(&["roster", "-o", "roster.toml"]), "roster.toml: version 3, 1 agents\n");
     assert_eq!(
@@ -100,6 +105,24 @@ fn a_fleet_from_nothing() {
         let found = fs::metadata(desk.path(file)).expect("written").permissions().mode() & 0o7777;
         assert_eq!(found & mode, found, "{file} is closed");
     }
+}
+
+#[test]
+fn a_relay_says_what_observers_are_to_pin() {
+    let mut desk = Desk::with_observer();
+    let out = desk.good(&["relay", "add", "relay-1", "--address", "relay.example:9920", "-o", "."]);
+    let pin = out.split('"').nth(3).expect("a pin").to_owned();
+    assert!(pin.starts_with("varta-relay:"), "{out}");
+    let lines =
+        format!("for each observer's observer.toml:\n[relay]\naddress = \"relay.example:9920\"\npin = \"{pin}\"\n");
+    assert_eq!(out, format!("relay-1: relay key in ./relay-1.relay.key\n{lines}"));
+    let shown = desk.good(&["inspect", "relay-1.relay.key"]);
+    assert_eq!(shown, format!("relay key: relay-1\npublic key {pin}\n"));
+    assert!(desk.good(&["list"]).contains(&format!("relay relay-1 at relay.example:9920, key {pin}, added 20")));
+    let json: serde_json::Value = serde_json::from_str(&desk.good(&["list", "--json"])).expect("JSON");
+    assert_eq!(json["relays"][0]["key"], serde_json::json!(pin));
+    let err = desk.bad(1, &["relay", "add", "relay-1", "--address", "relay.example:9920", "-o", "again.key"]);
+    assert!(err.contains("relay-1: was added before"), "{err}");
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! What makes sense: every value in its range, and the values together.
 
+use crate::document::Document;
 use crate::error::{ConfigError, Problem, Problems};
-use crate::observer::{At, Listen, ObserverConfig};
+use crate::observer::{At, Http, Listen, ObserverConfig};
 use crate::schema::{Field, Section};
 use crate::units;
 
 mod recovery;
+mod relay;
 
 /// More listeners than this are a mistake.
 const MAX_LISTENERS: usize = 16;
@@ -13,29 +15,38 @@ const MAX_LISTENERS: usize = 16;
 /// The longest path that fits a Unix socket address, in bytes.
 const MAX_SOCKET_PATH: usize = 107;
 
-impl ObserverConfig {
-    /// Checks a configuration built in code as strictly as a file: every range, and that the values go together.
-    ///
-    /// # Errors
-    /// [`ConfigError::Invalid`] with all problems, without file and lines.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        let mut problems = Problems::default();
-        let mut copy = self.clone();
-        for section in copy.sections() {
-            for field in section.fields.iter().filter(|field| !field.slot.is_in_range()) {
-                problems.push(|| Problem {
-                    line: None,
-                    key: format!("{}.{}", section.path(), field.key),
-                    message: found(field.slot.text().as_deref().unwrap_or("nothing"), &field.slot.wants()),
-                });
-            }
+/// Checks a configuration built in code as strictly as a file.
+///
+/// # Errors
+/// [`ConfigError::Invalid`] with all problems, without file and lines.
+pub(crate) fn validate<C: Document>(config: &C) -> Result<(), ConfigError> {
+    let mut problems = Problems::default();
+    let mut copy = config.clone();
+    for section in copy.sections() {
+        for field in section.fields.iter().filter(|field| !field.slot.is_in_range()) {
+            problems.push(|| Problem {
+                line: None,
+                key: format!("{}.{}", section.path(), field.key),
+                message: found(field.slot.text().as_deref().unwrap_or("nothing"), &field.slot.wants()),
+            });
         }
-        self.check_together(&mut |key, message| problems.push(|| Problem { line: None, key, message }));
-        problems.into_result()
     }
+    config.check_together(&mut |key, message| problems.push(|| Problem { line: None, key, message }));
+    problems.into_result()
+}
 
+/// HTTP that other hosts can reach needs a token.
+fn check_http(http: &Http, blame: &mut dyn FnMut(&str, &str)) {
+    let off_loopback = http.listen.filter(|address| !address.ip().to_canonical().is_loopback());
+    if let (Some(address), None) = (off_loopback, &http.token_file) {
+        let message = format!("{address} can be reached from other hosts; add token_file, or listen on 127.0.0.1");
+        blame("http.listen", &message);
+    }
+}
+
+impl ObserverConfig {
     /// Reports values that are each right but do not go together: the key to blame, and what to do.
-    pub(crate) fn check_together(&self, report: &mut dyn FnMut(String, String)) {
+    pub(crate) fn check_all(&self, report: &mut dyn FnMut(String, String)) {
         let mut blame = |key: &str, message: &str| report(key.to_owned(), message.to_owned());
         if self.listen.is_empty() {
             blame("listen", "nowhere to receive beats; add a [[listen]] section with sealed = \"0.0.0.0:9900\"");
@@ -53,13 +64,34 @@ impl ObserverConfig {
         }
         self.check_listeners(&mut blame);
         self.check_recovery(&mut blame);
-        let off_loopback = self.http.listen.filter(|address| !address.ip().to_canonical().is_loopback());
-        if let (Some(address), None) = (off_loopback, &self.http.token_file) {
-            let message = format!("{address} can be reached from other hosts; add token_file, or listen on 127.0.0.1");
-            blame("http.listen", &message);
-        }
+        check_http(&self.http, &mut blame);
+        self.check_relays(&mut blame);
         if self.export.beats && self.export.file.is_none() {
             blame("export.beats", "is true, but there is no file to write to; add export.file");
+        }
+    }
+}
+
+/// More relays than this are a mistake.
+const MAX_RELAYS: usize = 4;
+
+impl ObserverConfig {
+    fn check_relays(&self, blame: &mut dyn FnMut(&str, &str)) {
+        if self.relay.len() > MAX_RELAYS {
+            let message = format!("found {}; write at most {MAX_RELAYS} relays", self.relay.len());
+            blame("relay", &message);
+        }
+        if !self.relay.is_empty() && self.observer.key_file.is_none() {
+            blame(
+                "observer.key_file",
+                "is missing, and a relay knows this observer by it; `varta keys observer add` makes one",
+            );
+        }
+        for (index, relay) in self.relay.iter().enumerate() {
+            if let Some(earlier) = self.relay[..index].iter().position(|it| it.pin == relay.pin) {
+                let message = format!("is also that of relay[{earlier}]; write each relay once");
+                blame(&format!("relay[{index}].pin"), &message);
+            }
         }
     }
 }

@@ -1,19 +1,21 @@
 //! Varta's configuration files: what may stand in them, and reading them strictly.
 //!
 //! [`ObserverConfig`] is `observer.toml` as plain data: build it in code from its [`Default`] and [`ObserverConfig::validate`]
-//! it, or read it with [`ObserverConfig::load`]. A file is refused with every mistake in it named at once, by file, line and
+//! it, or read it with [`ObserverConfig::load`]; [`RelayConfig`] is `relay.toml` likewise. A file is refused with every mistake in it named at once, by file, line and
 //! key. No secret ever stands in a configuration file: it names key files.
 //!
-//! Every key is listed once, in `schema.rs`. Reading, checking, rendering and comparing all walk that list, so a key
+//! Every key is listed once, in `schema.rs` and `relay.rs`. Reading, checking, rendering and comparing all walk that list, so a key
 //! cannot be accepted but not checked, or changed but not told.
 
 #![forbid(unsafe_code)]
 
 mod check;
+mod document;
 mod error;
 mod observer;
 mod read;
 mod recovery;
+mod relay;
 mod reload;
 mod render;
 mod schema;
@@ -28,4 +30,8 @@ pub use observer::{
 };
 pub use read::MAX_FILE_BYTES;
 pub use recovery::{Audit, Match, Recovery, RecoveryBrake};
+pub use relay::{
+    FleetRules, History, LinkPort, Peers, RelayConfig, RelayIdentity, RelayLimits, RelayLink, RelayObserver, Webhook,
+    WebhookKind,
+};
 pub use reload::Reload;

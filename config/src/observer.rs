@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::recovery::{Audit, Recovery, RecoveryBrake};
+use crate::relay::{Peers, RelayLink};
 use crate::slot::choice;
 
 /// All that an observer can be told. The fields are the file's sections; [`Default`] is an empty file, which still lacks
@@ -28,6 +29,10 @@ pub struct ObserverConfig {
     pub recovery_brake: RecoveryBrake,
     /// `[audit]`: the record of what was run, and of what was refused.
     pub audit: Audit,
+    /// `[relay]`, or `[[relay]]` for more than one: where all that is known is forwarded to, at most 4.
+    pub relay: Vec<RelayLink>,
+    /// `[peers]`: how other observers hear that this one lives.
+    pub peers: Peers,
     /// `[limits]`: how much state is kept.
     pub limits: Limits,
     /// `[http]`: metrics, health and the slot API.

@@ -10,8 +10,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::check::{excerpt, found, stray};
+use crate::document::Document;
 use crate::error::{ConfigError, Problem, Problems};
-use crate::observer::ObserverConfig;
 use crate::schema::Section;
 use crate::slot::Slot;
 use crate::suggest::{unknown_key, unknown_section};
@@ -19,49 +19,46 @@ use crate::suggest::{unknown_key, unknown_section};
 /// A longer file is refused unread.
 pub const MAX_FILE_BYTES: u64 = 1 << 20;
 
-impl ObserverConfig {
-    /// Reads `observer.toml` strictly. Relative paths in it are resolved against its directory.
-    ///
-    /// # Errors
-    /// The file cannot be read, or something in it is wrong: then every mistake found is named.
-    pub fn load(file: &Path) -> Result<Self, ConfigError> {
-        let unreadable = |error| ConfigError::Unreadable { file: file.to_owned(), error };
-        let opened = File::open(file).map_err(unreadable)?;
-        if opened.metadata().map_err(unreadable)?.is_dir() {
-            return Err(ConfigError::Directory { file: file.to_owned() });
-        }
-        let mut bytes = Vec::new();
-        opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-        if bytes.len() as u64 > MAX_FILE_BYTES {
-            return Err(ConfigError::TooLarge { file: file.to_owned() });
-        }
-        let text = str::from_utf8(&bytes).map_err(|error| ConfigError::NotUtf8 {
-            file: file.to_owned(),
-            line: line_at(&bytes, error.valid_up_to()),
-        })?;
-        Self::parse(text, file)
+/// The text of a configuration file.
+///
+/// # Errors
+/// It cannot be read, or is no text of reasonable size.
+pub(crate) fn text_of(file: &Path) -> Result<String, ConfigError> {
+    let unreadable = |error| ConfigError::Unreadable { file: file.to_owned(), error };
+    let opened = File::open(file).map_err(unreadable)?;
+    if opened.metadata().map_err(unreadable)?.is_dir() {
+        return Err(ConfigError::Directory { file: file.to_owned() });
     }
+    let mut bytes = Vec::new();
+    opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(ConfigError::TooLarge { file: file.to_owned() });
+    }
+    String::from_utf8(bytes).map_err(|error| ConfigError::NotUtf8 {
+        file: file.to_owned(),
+        line: line_at(error.as_bytes(), error.utf8_error().valid_up_to()),
+    })
+}
 
-    /// Reads the text of an `observer.toml` that came from `file`, which errors name and relative paths are resolved against.
-    ///
-    /// # Errors
-    /// [`ConfigError::Invalid`] with every mistake found.
-    pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
-        let base = file.parent().unwrap_or(Path::new(""));
-        let mut reader = Reader {
-            text,
-            base,
-            problems: Problems { file: Some(file.to_owned()), ..Problems::default() },
-            seen: BTreeMap::new(),
-        };
-        let (root, mistakes) = DeTable::parse_recoverable(text);
-        reader.report_syntax(&mistakes);
-        let config = if mistakes.is_empty() { reader.read(root.get_ref()) } else { Self::default() };
-        if reader.problems.list.is_empty() {
-            config.check_together(&mut |key, message| reader.report_together(key, message));
-        }
-        reader.problems.into_result().map(|()| config)
+/// Reads the text of `file`.
+///
+/// # Errors
+/// [`ConfigError::Invalid`] with every mistake found.
+pub(crate) fn parse<C: Document>(text: &str, file: &Path) -> Result<C, ConfigError> {
+    let base = file.parent().unwrap_or(Path::new(""));
+    let mut reader = Reader {
+        text,
+        base,
+        problems: Problems { file: Some(file.to_owned()), ..Problems::default() },
+        seen: BTreeMap::new(),
+    };
+    let (root, mistakes) = DeTable::parse_recoverable(text);
+    reader.report_syntax(&mistakes);
+    let config = if mistakes.is_empty() { reader.read::<C>(root.get_ref()) } else { C::default() };
+    if reader.problems.list.is_empty() {
+        config.check_together(&mut |key, message| reader.report_together(key, message));
     }
+    reader.problems.into_result().map(|()| config)
 }
 
 struct Reader<'a> {
@@ -98,10 +95,10 @@ impl Reader<'_> {
         }
     }
 
-    fn read(&mut self, root: &DeTable<'_>) -> ObserverConfig {
-        let mut schema = ObserverConfig::one_of_each();
+    fn read<C: Document>(&mut self, root: &DeTable<'_>) -> C {
+        let mut schema = C::one_of_each();
         let known = schema.sections();
-        let mut config = ObserverConfig::default();
+        let mut config = C::default();
         let mut tables = BTreeMap::new();
         for (name, value) in root {
             match known.iter().find(|section| section.name == name.get_ref()) {
@@ -111,7 +108,7 @@ impl Reader<'_> {
                     other => self.report_value(value.span(), known, other, &format!("the section once, as [{known}]")),
                 },
                 Some(Section { name: known, .. }) => {
-                    let several = self.tables_of(known, value);
+                    let several = self.tables_of(known, value, C::ONE_OR_MORE.contains(known));
                     config.set_count(known, several.len());
                     let numbered = several.into_iter().enumerate();
                     tables.extend(numbered.map(|(index, table)| (format!("{known}[{index}]"), table)));
@@ -137,9 +134,13 @@ impl Reader<'_> {
         &mut self,
         name: &'static str,
         value: &'t Spanned<DeValue<'i>>,
+        single: bool,
     ) -> Vec<(Range<usize>, &'t DeTable<'i>)> {
         self.seen.insert(name.to_owned(), value.span());
         let wants = format!("[[{name}]], with two brackets, once for each one");
+        if let (true, DeValue::Table(table)) = (single, value.get_ref()) {
+            return vec![(value.span(), table)];
+        }
         let DeValue::Array(array) = value.get_ref() else {
             self.report_value(value.span(), name, value.get_ref(), &wants);
             return Vec::new();

@@ -6,7 +6,11 @@ use std::time::Duration;
 use crate::observer::{
     Acceptance, At, Export, Http, Identity, Ingest, Limits, Listen, Log, Metrics, ObserverConfig, Stall, Watchdog,
 };
+use varta_vlp::key::Peer;
+
+use crate::document::{Document, document};
 use crate::recovery::{Audit, Match, Recovery, RecoveryBrake};
+use crate::relay::{Peers, RelayLink};
 use crate::slot::Slot;
 
 /// What a reload does with a changed key.
@@ -61,9 +65,12 @@ impl<'a> Section<'a> {
     }
 }
 
-impl ObserverConfig {
-    /// Every place of this configuration, in the order of the file.
-    pub(crate) fn sections(&mut self) -> Vec<Section<'_>> {
+impl Document for ObserverConfig {
+    const SEVERAL: &'static [&'static str] = &["listen", "recovery", "relay"];
+    const ONE_OR_MORE: &'static [&'static str] = &["relay"];
+    const SEVERAL_LIVE: &'static [&'static str] = &[];
+
+    fn sections(&mut self) -> Vec<Section<'_>> {
         let mut sections = vec![section("observer", identity(&mut self.observer))];
         sections.extend((self.listen.iter_mut().enumerate()).map(|(index, one)| Section {
             name: "listen",
@@ -76,15 +83,14 @@ impl ObserverConfig {
             section("stall", stall(&mut self.stall)),
             section("acceptance", acceptance(&mut self.acceptance)),
         ]);
-        sections.extend((self.recovery.iter_mut().enumerate()).map(|(index, one)| Section {
-            name: "recovery",
-            index: Some(index),
-            kind: None,
-            fields: recovery(one),
-        }));
+        sections.extend(numbered("recovery", self.recovery.iter_mut().map(recovery)));
         sections.extend([
             section("recovery_brake", recovery_brake(&mut self.recovery_brake)),
             section("audit", audit(&mut self.audit)),
+        ]);
+        sections.extend(numbered("relay", self.relay.iter_mut().map(relay_link)));
+        sections.extend([
+            section("peers", peers(&mut self.peers)),
             section("limits", limits(&mut self.limits)),
             section("http", http(&mut self.http)),
             section("metrics", metrics(&mut self.metrics)),
@@ -95,47 +101,42 @@ impl ObserverConfig {
         sections
     }
 
-    /// A configuration with one of every section, to read the schema from.
-    pub(crate) fn one_of_each() -> Self {
-        let mut config = Self::default();
-        for name in Self::SEVERAL {
-            config.set_count(name, 1);
-        }
-        config
-    }
-
-    /// The sections that may stand several times.
-    pub(crate) const SEVERAL: [&'static str; 2] = ["listen", "recovery"];
-
-    /// How often one of [`Self::SEVERAL`] stands.
-    pub(crate) fn count(&self, name: &str) -> usize {
-        if name == "listen" { self.listen.len() } else { self.recovery.len() }
-    }
-
-    /// Makes one of [`Self::SEVERAL`] stand as often as the file has it, all at their defaults.
-    pub(crate) fn set_count(&mut self, name: &str, count: usize) {
-        if name == "listen" {
-            self.listen = vec![Listen::default(); count];
-        } else {
-            self.recovery = vec![Recovery::default(); count];
+    fn count(&self, name: &str) -> usize {
+        match name {
+            "listen" => self.listen.len(),
+            "recovery" => self.recovery.len(),
+            _ => self.relay.len(),
         }
     }
 
-    /// The name of every key there is, such as `stall.threshold`; the keys of each `[[listen]]` as `listen.sealed`, of each
-    /// `[[recovery]]` as `recovery.exec`.
-    #[must_use]
-    pub fn keys() -> Vec<String> {
-        (Self::one_of_each().sections().iter())
-            .flat_map(|section| section.fields.iter().map(|field| format!("{}.{}", section.name, field.key)))
-            .collect()
+    fn set_count(&mut self, name: &str, count: usize) {
+        match name {
+            "listen" => self.listen = vec![Listen::default(); count],
+            "recovery" => self.recovery = vec![Recovery::default(); count],
+            _ => self.relay = vec![RelayLink::default(); count],
+        }
+    }
+
+    fn check_together(&self, report: &mut dyn FnMut(String, String)) {
+        self.check_all(report);
     }
 }
 
-fn section<'a>(name: &'static str, fields: Vec<Field<'a>>) -> Section<'a> {
+document!(ObserverConfig, "observer.toml");
+
+/// Sections of a name that may stand several times.
+pub(crate) fn numbered<'a>(
+    name: &'static str,
+    sections: impl Iterator<Item = Vec<Field<'a>>>,
+) -> impl Iterator<Item = Section<'a>> {
+    sections.enumerate().map(move |(index, fields)| Section { name, index: Some(index), kind: None, fields })
+}
+
+pub(crate) fn section<'a>(name: &'static str, fields: Vec<Field<'a>>) -> Section<'a> {
     Section { name, index: None, kind: None, fields }
 }
 
-fn field<'a>(key: &'static str, takes: Takes, slot: Slot<'a>) -> Field<'a> {
+pub(crate) fn field<'a>(key: &'static str, takes: Takes, slot: Slot<'a>) -> Field<'a> {
     Field { key, slot, takes, required: false, only: &[] }
 }
 
@@ -226,6 +227,20 @@ fn audit(it: &mut Audit) -> Vec<Field<'_>> {
     ]
 }
 
+fn relay_link(it: &mut RelayLink) -> Vec<Field<'_>> {
+    vec![
+        Field { required: true, ..field("address", Restart, Slot::HostAndPort(&mut it.address)) },
+        Field { required: true, ..field("pin", Restart, Slot::Key(&mut it.pin, Peer::Relay)) },
+    ]
+}
+
+fn peers(it: &mut Peers) -> Vec<Field<'_>> {
+    vec![
+        field("key_file", Restart, Slot::Path(&mut it.key_file)),
+        field("every", Restart, Slot::Duration(&mut it.every, from_millis(50, MINUTE))),
+    ]
+}
+
 fn limits(it: &mut Limits) -> Vec<Field<'_>> {
     vec![
         field("agents", Restart, Slot::Count(&mut it.agents, 1..=10_000_000)),
@@ -234,14 +249,14 @@ fn limits(it: &mut Limits) -> Vec<Field<'_>> {
     ]
 }
 
-fn http(it: &mut Http) -> Vec<Field<'_>> {
+pub(crate) fn http(it: &mut Http) -> Vec<Field<'_>> {
     vec![
         field("listen", Restart, Slot::AddressOrOff(&mut it.listen)),
         field("token_file", Restart, Slot::Path(&mut it.token_file)),
     ]
 }
 
-fn metrics(it: &mut Metrics) -> Vec<Field<'_>> {
+pub(crate) fn metrics(it: &mut Metrics) -> Vec<Field<'_>> {
     vec![field("per_agent", Live, Slot::Choice(&mut it.per_agent))]
 }
 
@@ -262,13 +277,13 @@ fn watchdog(it: &mut Watchdog) -> Vec<Field<'_>> {
     ]
 }
 
-fn log(it: &mut Log) -> Vec<Field<'_>> {
+pub(crate) fn log(it: &mut Log) -> Vec<Field<'_>> {
     vec![field("format", Restart, Slot::Choice(&mut it.format)), field("level", Live, Slot::Choice(&mut it.level))]
 }
 
-const MINUTE: u64 = 60_000;
-const DAY: u64 = 24 * 60 * MINUTE;
+pub(crate) const MINUTE: u64 = 60_000;
+pub(crate) const DAY: u64 = 24 * 60 * MINUTE;
 
-fn from_millis(low: u64, high: u64) -> RangeInclusive<Duration> {
+pub(crate) fn from_millis(low: u64, high: u64) -> RangeInclusive<Duration> {
     Duration::from_millis(low)..=Duration::from_millis(high)
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::de::DeValue;
+use varta_vlp::key::{Peer, PublicKey};
 
 use crate::schema::Field;
 use crate::units;
@@ -68,6 +69,14 @@ pub(crate) enum Slot<'a> {
     /// As many texts as the range says, and what to write.
     Strings(&'a mut Vec<String>, RangeInclusive<usize>, &'static str),
     Labels(&'a mut BTreeMap<String, String>),
+    /// A host and a port.
+    HostAndPort(&'a mut String),
+    /// The public key of a peer of this kind.
+    Key(&'a mut String, Peer),
+    /// Where a webhook is sent to.
+    Url(&'a mut String),
+    /// The key of a label.
+    LabelKey(&'a mut String),
     /// Keys of their own.
     Table(Vec<Field<'a>>),
 }
@@ -107,6 +116,10 @@ impl Slot<'_> {
             (Self::Strings(slot, ..), DeValue::Array(array)) => {
                 put(slot, array.iter().map(|item| string(item.get_ref())).collect())
             }
+            (
+                Self::HostAndPort(slot) | Self::Key(slot, _) | Self::Url(slot) | Self::LabelKey(slot),
+                DeValue::String(text),
+            ) => put(slot, Some(text.to_string())),
             (Self::Labels(slot), DeValue::Table(table)) => {
                 let pairs =
                     table.iter().map(|(key, value)| Some((key.get_ref().to_string(), string(value.get_ref())?)));
@@ -133,6 +146,10 @@ impl Slot<'_> {
             Self::Labels(labels) => {
                 labels.len() <= MAX_LABELS && labels.iter().all(|(key, value)| is_label(key, value))
             }
+            Self::HostAndPort(text) => is_host_and_port(text),
+            Self::Key(text, peer) => PublicKey::from_text(*peer, text).is_ok(),
+            Self::Url(text) => is_url(text),
+            Self::LabelKey(text) => is_label_key(text),
             Self::Table(fields) => fields.iter().all(|field| field.slot.is_in_range()),
             Self::Address(_) | Self::AddressOrOff(_) | Self::Flag(_) | Self::Choice(_) => true,
         }
@@ -184,6 +201,17 @@ impl Slot<'_> {
                     "labels of the roster in braces, at most {MAX_LABELS}, such as {{ site = \"zrh\", role = \"web\" }}"
                 )
             }
+            Self::HostAndPort(_) => {
+                "a host and a port in quotes, such as \"relay.example:9920\" or \"[2001:db8::1]:9920\"".to_owned()
+            }
+            Self::Key(_, peer) => format!(
+                "a public key in quotes: {} and 58 characters, as `varta keys inspect` on the key file shows it",
+                peer.prefix()
+            ),
+            Self::Url(_) => {
+                "an address in quotes that begins with http:// or https:// and holds no password".to_owned()
+            }
+            Self::LabelKey(_) => "the key of a label in quotes, 1 to 32 bytes without control characters".to_owned(),
             Self::Table(fields) => {
                 let keys: Vec<_> = fields.iter().map(|field| field.key).collect();
                 format!("{} in braces, such as {{ {} = \"*\" }}", keys.join(", "), keys.first().unwrap_or(&"key"))
@@ -210,6 +238,10 @@ impl Slot<'_> {
             Self::Strings(texts, ..) => {
                 let texts: Vec<_> = texts.iter().map(|text| quote(text)).collect();
                 format!("[{}]", texts.join(", "))
+            }
+            // What a file without it has is nothing that could stand in one.
+            Self::HostAndPort(text) | Self::Key(text, _) | Self::Url(text) | Self::LabelKey(text) => {
+                quote((!text.is_empty()).then_some(text.as_str())?)
             }
             Self::Labels(labels) => {
                 braces(labels.iter().map(|(key, value)| format!("{} = {}", quote_key(key), quote(value))))
@@ -239,6 +271,10 @@ impl Slot<'_> {
             (Self::DurationOrOff(to, _), Slot::DurationOrOff(from, _)) => **to = **from,
             (Self::Strings(to, ..), Slot::Strings(from, ..)) => (**to).clone_from(from),
             (Self::Labels(to), Slot::Labels(from)) => (**to).clone_from(from),
+            (Self::HostAndPort(to), Slot::HostAndPort(from))
+            | (Self::Key(to, _), Slot::Key(from, _))
+            | (Self::Url(to), Slot::Url(from))
+            | (Self::LabelKey(to), Slot::LabelKey(from)) => (**to).clone_from(from),
             (Self::Table(to), Slot::Table(from)) => {
                 for (to, from) in to.iter_mut().zip(from) {
                     to.slot.copy(&from.slot);
@@ -271,6 +307,33 @@ fn braces(pairs: impl Iterator<Item = String>) -> String {
 /// What can be handed to a program, and is not a secret, which every process of the host could read there.
 fn is_argument(text: &str) -> bool {
     !text.contains('\0') && !units::holds_secret(text)
+}
+
+/// The form of an address that is resolved when it is used: a host, or an IPv6 address in brackets, and a port above 0.
+fn is_host_and_port(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            (1..=253).contains(&host.len())
+                && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+        }
+    };
+    is_host && port.parse::<u16>().is_ok_and(|port| port > 0) && !port.starts_with('+')
+}
+
+/// The form of a webhook's address.
+fn is_url(text: &str) -> bool {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let authority = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    authority.is_some_and(|host| !host.is_empty() && !host.contains('@'))
+        && text.len() <= 2048
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
+        && !units::holds_secret(text)
+}
+
+fn is_label_key(text: &str) -> bool {
+    (1..=32).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 /// The form of a label (`vlp/SPEC.md`, announce).

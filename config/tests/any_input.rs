@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use varta_config::{
     Acceptance, Audit, Export, Http, Identity, Ingest, KernelFilter, Limits, Listen, Log, LogFormat, LogLevel, Match,
-    Metrics, ObserverConfig, PerAgent, Recovery, RecoveryBrake, Stall, Trust, Watchdog,
+    Metrics, ObserverConfig, Peers, PerAgent, Recovery, RecoveryBrake, RelayLink, Stall, Trust, Watchdog,
 };
 
 fn duration(low_ms: u64, high_ms: u64) -> impl Strategy<Value = Duration> {
@@ -109,12 +109,29 @@ prop_compose! {
     }
 }
 
+fn relays() -> impl Strategy<Value = Vec<RelayLink>> {
+    let pins = [
+        "varta-relay:NY2AXHH7WN5JRHFFITTLW6AKFR4JAHJ7WM3TQ5UFCGRQMF5PUAOVQZOJ5U",
+        "varta-relay:JP2RELZUIVKMKO66F25YZUVX4PIWACWWGHBYLJOXZTRDY54FIWNNJBJ7LI",
+        "varta-relay:3PA3JSIA77SI2V23LWS4MOAEAES7MXNQ7Y7CISKLO3VJQZCX3GDIXFVP3E",
+    ];
+    let hosts = prop_oneof!["[a-z0-9._-]{1,20}", Just("[2001:db8::1]".to_owned())];
+    prop::collection::vec((hosts, 1..=u16::MAX), 0..=3).prop_map(move |addresses| {
+        let link = |((host, port), pin): ((String, u16), &str)| RelayLink {
+            address: format!("{host}:{port}"),
+            pin: pin.to_owned(),
+        };
+        addresses.into_iter().zip(pins).map(link).collect()
+    })
+}
+
 prop_compose! {
     fn config()(
         name in prop::option::of("[A-Za-z0-9][A-Za-z0-9._:@+-]{0,63}"),
         (state_dir, key_file, roster_file) in (path(), "/[^\0]{1,20}".prop_map(PathBuf::from), path()),
         listen in (1..=16_u16).prop_flat_map(|count| (1..=count).map(listen).collect::<Vec<_>>()),
         (gather, stall, acceptance) in (duration(0, 5), stall(), acceptance()),
+        (relay, peers_file, every) in (relays(), path(), duration(50, 60_000)),
         (recovery, recovery_brake, audit) in (prop::collection::vec(recovery(), 0..3), brake(), audit()),
         (agents, slots_per_agent, processes) in (1..=10_000_000_u32, 1..=65_535_u32, 1..=1_048_576_u32),
         (port, http_on, token_file) in (any::<u16>(), any::<bool>(), path()),
@@ -134,6 +151,8 @@ prop_compose! {
             recovery,
             recovery_brake,
             audit,
+            relay,
+            peers: Peers { key_file: peers_file, every },
             limits: Limits { agents, slots_per_agent, processes },
             http: Http { listen: http_on.then_some((ip, port).into()), token_file },
             metrics: Metrics { per_agent },

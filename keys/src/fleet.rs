@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use varta_client::keyfile::{AgentKeyFile, ContentError, Fault, Section, UnixSeconds, push_quoted};
+use varta_vlp::key::{Peer, PublicKey};
 
 use crate::names::Names;
 use crate::pieces::read_agents;
@@ -17,6 +18,8 @@ pub struct Fleet {
     pub version: u64,
     /// Observers by name.
     pub observers: BTreeMap<String, FleetObserver>,
+    /// Relays by name.
+    pub relays: BTreeMap<String, FleetRelay>,
     /// Agents by name.
     pub agents: BTreeMap<String, FleetAgent>,
 }
@@ -26,9 +29,24 @@ pub struct Fleet {
 pub struct FleetObserver {
     /// Its address, `host:port`.
     pub address: String,
+    /// By what a relay knows it; `None` of one that was added before that was recorded.
+    pub key: Option<PublicKey>,
     /// When it was added.
     pub created: UnixSeconds,
     /// Gone: agents are no longer issued keys for it, and its name is never given again.
+    pub retired: bool,
+}
+
+/// A relay of the fleet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FleetRelay {
+    /// Where observers dial, `host:port`.
+    pub address: String,
+    /// By what they know it.
+    pub key: PublicKey,
+    /// When it was added.
+    pub created: UnixSeconds,
+    /// Gone: its name is never given again.
     pub retired: bool,
 }
 
@@ -47,8 +65,8 @@ pub struct FleetAgent {
     pub retired: bool,
 }
 
-const KEYS: &[&str] = &["format", "version", "observer", "agent"];
-const OBSERVER_KEYS: &[&str] = &["name", "address", "created", "retired"];
+const KEYS: &[&str] = &["format", "version", "observer", "relay", "agent"];
+const OBSERVER_KEYS: &[&str] = &["name", "address", "key", "created", "retired"];
 /// The keys of [`RosterAgent`] and those the record has beside them.
 const AGENT_KEYS: &[&str] = &[
     "name",
@@ -71,6 +89,8 @@ const AGENT_KEYS: &[&str] = &[
 impl Fleet {
     /// A fleet has at most this many observers.
     pub const MAX_OBSERVERS: usize = 10_000;
+    /// A fleet has at most this many relays.
+    pub const MAX_RELAYS: usize = 1000;
     /// The version of the file's form that this program writes and reads.
     pub const FORMAT: u64 = 1;
 
@@ -97,6 +117,12 @@ impl Fleet {
                 let (name, observer) = FleetObserver::read(&section)?;
                 fleet.observers.insert(name, observer);
             }
+            for section in root.sections("relay", OBSERVER_KEYS, 0..=Self::MAX_RELAYS)? {
+                let (name, relay) = FleetRelay::read(&section)?;
+                if fleet.relays.insert(name, relay).is_some() {
+                    return Err(section.fault("name", Fault::Duplicate { first: "a relay before it".to_owned() }));
+                }
+            }
             Ok(fleet)
         };
         let mut names = Names::new(|name| name.agent_id());
@@ -121,10 +147,16 @@ impl Fleet {
             push_quoted(&mut out, name);
             out.push_str("\naddress = ");
             push_quoted(&mut out, &observer.address);
-            out.push_str(&format!("\ncreated = {}\n", observer.created));
-            if observer.retired {
-                out.push_str("retired = true\n");
-            }
+            push_key(&mut out, Peer::Observer, observer.key);
+            push_life(&mut out, observer.created, observer.retired);
+        }
+        for (name, relay) in &self.relays {
+            out.push_str("\n[[relay]]\nname = ");
+            push_quoted(&mut out, name);
+            out.push_str("\naddress = ");
+            push_quoted(&mut out, &relay.address);
+            push_key(&mut out, Peer::Relay, Some(relay.key));
+            push_life(&mut out, relay.created, relay.retired);
         }
         for agent in self.agents.values() {
             out.push_str("\n[[agent]]\n");
@@ -145,10 +177,44 @@ impl FleetObserver {
     fn read(section: &Section<'_>) -> Result<(String, Self), ContentError> {
         let observer = Self {
             address: section.address("address")?.to_owned(),
+            key: public_key(section, Peer::Observer)?,
             created: created(section)?,
             retired: section.flag("retired")?,
         };
         Ok((section.name("name")?.as_str().to_owned(), observer))
+    }
+}
+
+impl FleetRelay {
+    fn read(section: &Section<'_>) -> Result<(String, Self), ContentError> {
+        let key = public_key(section, Peer::Relay)?;
+        let relay = Self {
+            address: section.address("address")?.to_owned(),
+            key: key.ok_or_else(|| section.fault("key", Fault::MissingKey))?,
+            created: created(section)?,
+            retired: section.flag("retired")?,
+        };
+        Ok((section.name("name")?.as_str().to_owned(), relay))
+    }
+}
+
+fn public_key(section: &Section<'_>, peer: Peer) -> Result<Option<PublicKey>, ContentError> {
+    let text = section.opt_str("key")?;
+    let key = text.map(|text| PublicKey::from_text(peer, text)).transpose();
+    key.map_err(|error| section.fault("key", Fault::Value(error.to_string())))
+}
+
+fn push_key(out: &mut String, peer: Peer, key: Option<PublicKey>) {
+    if let Some(key) = key {
+        out.push_str("\nkey = ");
+        push_quoted(out, key.to_text(peer).as_str());
+    }
+}
+
+fn push_life(out: &mut String, created: UnixSeconds, retired: bool) {
+    out.push_str(&format!("\ncreated = {created}\n"));
+    if retired {
+        out.push_str("retired = true\n");
     }
 }
 

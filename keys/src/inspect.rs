@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use crate::fleet::Fleet;
 use crate::observer_key::ObserverKeyFile;
 use crate::public_file::{LoadError, MAX_PUBLIC_FILE_BYTES, PublicFileError, open_regular};
+use crate::relay_key::RelayKeyFile;
 use crate::roster::Roster;
 use crate::vault::parse_root;
 
@@ -20,6 +21,8 @@ pub enum Inspected {
     AgentKey(AgentKeyFile),
     /// An observer's key.
     ObserverKey(ObserverKeyFile),
+    /// A relay's key.
+    RelayKey(RelayKeyFile),
     /// A vault's root: nothing of it is shown.
     Root,
     /// A roster.
@@ -45,6 +48,7 @@ pub enum InspectError {
 enum Kind {
     AgentKey,
     ObserverKey,
+    RelayKey,
     Root,
     Roster,
     Fleet,
@@ -61,6 +65,7 @@ pub fn inspect(file: &Path) -> Result<Inspected, InspectError> {
     Ok(match kind {
         Kind::AgentKey => Inspected::AgentKey(AgentKeyFile::load(file)?),
         Kind::ObserverKey => Inspected::ObserverKey(ObserverKeyFile::load(file)?),
+        Kind::RelayKey => Inspected::RelayKey(RelayKeyFile::load(file)?),
         Kind::Root => {
             let text = read_secret_file(file).map_err(KeyFileError::from)?;
             drop(parse_root(&text, file).map_err(KeyFileError::from)?);
@@ -96,6 +101,7 @@ fn kind_of(text: &str, file: &Path) -> Result<Kind, ContentError> {
     Source::new(file, text).look(|root| match () {
         () if root.has("format") => Kind::Fleet,
         () if root.has("generation") || (root.has("agent") && root.has("audience")) => Kind::AgentKey,
+        () if root.has("relay") && root.has("identity") => Kind::RelayKey,
         () if root.has("audience") || root.has("identity") || root.has("retiring") => Kind::ObserverKey,
         () if root.has("secret") => Kind::Root,
         () => Kind::Roster,

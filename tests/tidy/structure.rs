@@ -35,7 +35,7 @@ fn dependencies_point_one_way() {
         ("client", &["varta-vlp"]),
         ("keys", &["varta-vlp", "varta-client"]),
         ("observer/core", &["varta-vlp"]),
-        ("config", &[]),
+        ("config", &["varta-vlp"]),
         ("daemon", &["varta-vlp", "varta-client", "varta-config"]),
         ("link", &["varta-vlp"]),
         (

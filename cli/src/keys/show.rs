@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use serde_json::json;
 use varta_client::keyfile::{AgentKeyFile, check_name};
 use varta_keys::{Fleet, FleetAgent, Inspected, ObserverKeyFile, RosterAgent};
-use varta_vlp::key::{AgentId, AudienceId, Name};
+use varta_vlp::key::{AgentId, AudienceId, Name, Peer};
 
 fn name(text: &str) -> anyhow::Result<Name<'_>> {
     check_name(text).context("a name that was checked before")
@@ -25,7 +25,11 @@ pub(super) fn list(fleet: &Fleet, as_json: bool, out: &mut impl Write) -> anyhow
         return list_json(fleet, out);
     }
     let (observers, agents) = (fleet.observers.len(), fleet.agents.len());
-    writeln!(out, "fleet version {}: {observers} observers, {agents} agents", fleet.version)?;
+    let relays = match fleet.relays.len() {
+        0 => String::new(),
+        relays => format!(", {relays} relays"),
+    };
+    writeln!(out, "fleet version {}: {observers} observers{relays}, {agents} agents", fleet.version)?;
     for (name, observer) in &fleet.observers {
         writeln!(
             out,
@@ -35,6 +39,11 @@ pub(super) fn list(fleet: &Fleet, as_json: bool, out: &mut impl Write) -> anyhow
             observer.created,
             if observer.retired { ", retired" } else { "" }
         )?;
+    }
+    for (name, relay) in &fleet.relays {
+        let retired = if relay.retired { ", retired" } else { "" };
+        let key = relay.key.to_text(Peer::Relay);
+        writeln!(out, "relay {name} at {}, key {key}, added {}{retired}", relay.address, relay.created)?;
     }
     for agent in fleet.agents.values() {
         writeln!(
@@ -55,13 +64,24 @@ fn list_json(fleet: &Fleet, out: &mut impl Write) -> anyhow::Result<()> {
             "name": name,
             "id": audience_id(name)?.to_string(),
             "address": observer.address,
+            "key": observer.key.map(|key| key.to_text(Peer::Observer).to_string()),
             "created": observer.created.to_string(),
             "retired": observer.retired,
         }))
     });
     let observers = observers.collect::<Result<Vec<_>, _>>()?;
     let agents = fleet.agents.values().map(agent_json).collect::<Result<Vec<_>, _>>()?;
-    let list = json!({ "version": fleet.version, "observers": observers, "agents": agents });
+    let relays = fleet.relays.iter().map(|(name, relay)| {
+        json!({
+            "name": name,
+            "address": relay.address,
+            "key": relay.key.to_text(Peer::Relay).to_string(),
+            "created": relay.created.to_string(),
+            "retired": relay.retired,
+        })
+    });
+    let relays = relays.collect::<Vec<_>>();
+    let list = json!({ "version": fleet.version, "observers": observers, "relays": relays, "agents": agents });
     writeln!(out, "{list}")?;
     Ok(())
 }
@@ -104,6 +124,10 @@ pub(super) fn inspected(inspected: &Inspected, out: &mut impl Write) -> anyhow::
     match inspected {
         Inspected::AgentKey(key) => agent_key(key, out),
         Inspected::ObserverKey(key) => observer_key(key, out),
+        Inspected::RelayKey(key) => {
+            let public = key.identity.public().to_text(Peer::Relay);
+            Ok(writeln!(out, "relay key: {}\npublic key {public}", key.relay)?)
+        }
         Inspected::Roster(roster) => {
             writeln!(out, "roster: version {}, {} agents", roster.version, roster.agents.len())?;
             for agent in &roster.agents {
@@ -129,6 +153,7 @@ fn agent_key(key: &AgentKeyFile, out: &mut impl Write) -> anyhow::Result<()> {
 
 fn observer_key(key: &ObserverKeyFile, out: &mut impl Write) -> anyhow::Result<()> {
     writeln!(out, "observer key: audience {} (id {})", key.audience, audience_id(&key.audience)?)?;
+    writeln!(out, "public key {}", key.identity.public().to_text(Peer::Observer))?;
     for retiring in &key.retiring {
         let id = audience_id(&retiring.name)?;
         writeln!(out, "retiring audience {} (id {id}) until {}", retiring.name, retiring.until)?;

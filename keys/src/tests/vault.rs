@@ -334,10 +334,13 @@ fn every_file_of_the_family_is_known_by_its_keys() {
     create_all([(path("a").as_path(), issued[0].key.render())]).expect("new");
     let observer = vault.change().expect("free").add_observer("obs-1", "localhost:1", true, NOW).expect("again");
     create_all([(path("o").as_path(), observer.render())]).expect("new");
+    let relay = vault.change().expect("free").add_relay("relay-1", "localhost:1", false, NOW).expect("new");
+    create_all([(path("relay").as_path(), relay.render())]).expect("new");
     replace_public_file(&path("r"), &vault.fleet().expect("ours").roster().render()).expect("new");
     let kind = |file: &Path| match inspect(file) {
         Ok(Inspected::AgentKey(AgentKeyFile { agent, .. })) => format!("agent {agent}"),
         Ok(Inspected::ObserverKey(key)) => format!("observer {}", key.audience),
+        Ok(Inspected::RelayKey(key)) => format!("relay {}", key.relay),
         Ok(Inspected::Root) => "root".to_owned(),
         Ok(Inspected::Roster(roster)) => format!("roster of {}", roster.agents.len()),
         Ok(Inspected::Fleet(fleet)) => format!("fleet of {}", fleet.agents.len()),
@@ -345,6 +348,7 @@ fn every_file_of_the_family_is_known_by_its_keys() {
     };
     assert_eq!(kind(&path("a")), "agent web-1");
     assert_eq!(kind(&path("o")), "observer obs-1");
+    assert_eq!(kind(&path("relay")), "relay relay-1");
     assert_eq!(kind(&path("r")), "roster of 1");
     assert_eq!(kind(&path("vault/root.key")), "root");
     assert_eq!(kind(&path("vault/fleet.toml")), "fleet of 1");
@@ -354,4 +358,34 @@ fn every_file_of_the_family_is_known_by_its_keys() {
     assert!(kind(&path("r")).contains("chmod go-w"), "{}", kind(&path("r")));
     fs::write(path("n"), "key = \"value\"\n").expect("a file");
     assert!(kind(&path("n")).contains("unknown key"), "{}", kind(&path("n")));
+}
+
+#[test]
+fn relays_and_observers_are_recorded_with_their_public_keys() {
+    let (_directory, vault) = vault_with_observers();
+    let mut change = vault.change().expect("free");
+    let relay = change.add_relay("relay-1", "relay.example:9920", false, NOW).expect("new");
+    let error = change.add_relay("relay-1", "elsewhere:1", false, NOW).expect_err("it is there");
+    assert!(error.to_string().contains("was added before, with address relay.example:9920; with --again"), "{error}");
+    assert!(change.add_relay("relay 1", "relay.example:9920", false, NOW).is_err());
+    assert!(change.add_relay("relay-2", "relay.example", false, NOW).is_err());
+    let observer = change.add_observer("obs-1", "10.0.0.9:9900", true, NOW).expect("again");
+    change.commit().expect("ours");
+    let fleet = vault.fleet().expect("ours");
+    assert_eq!(fleet.relays["relay-1"].key, relay.identity.public());
+    assert_eq!(fleet.observers["obs-1"].key, Some(observer.identity.public()));
+    let text = fleet.render();
+    assert_eq!(Fleet::parse(&text, Path::new("fleet.toml")).expect("our own text"), fleet);
+    let twice =
+        text.replacen("[[agent]]", "", 1) + text.split("\n\n").find(|part| part.starts_with("[[relay]]")).expect("one");
+    let error = Fleet::parse(&twice, Path::new("fleet.toml")).expect_err("a relay twice").to_string();
+    assert!(error.contains("relay[1].name"), "{error}");
+    let other = text.replacen("varta-relay:", "varta-observer:", 1);
+    assert!(Fleet::parse(&other, Path::new("fleet.toml")).is_err(), "another kind of key");
+    let mut change = vault.change().expect("free");
+    let again = change.add_relay("relay-1", "relay.example:9921", true, NOW).expect("again");
+    assert_ne!(again.identity.public(), relay.identity.public());
+    let read = RelayKeyFile::parse(&again.render(), Path::new("relay.key")).expect("our own text");
+    assert_eq!((read.relay.as_str(), read.identity.expose()), ("relay-1", again.identity.expose()));
+    assert!(!format!("{read:?}").contains("IDENTITY"), "no secret is shown");
 }

@@ -8,11 +8,12 @@ use varta_vlp::key::{AudienceKey, Generation, IdentitySecret, Name, RootSecret};
 use zeroize::Zeroizing;
 
 use super::{Vault, VaultError};
-use crate::fleet::{Fleet, FleetAgent, FleetObserver};
+use crate::fleet::{Fleet, FleetAgent, FleetObserver, FleetRelay};
 use crate::grants::{LabelError, check_label};
 use crate::names::Names;
 use crate::observer_key::ObserverKeyFile;
 use crate::public_file::replace_public_file;
+use crate::relay_key::RelayKeyFile;
 use crate::roster::{Roster, RosterAgent};
 
 /// A change of a vault, which it keeps locked. Dropped without [`Change::commit`], nothing happened.
@@ -86,6 +87,8 @@ impl<'v> Change<'v> {
         let name = checked(name)?;
         parse_address(address)?;
         self.audience_names.claim(name)?;
+        let identity = fresh_identity()?;
+        let key = Some(identity.public());
         match self.fleet.observers.get_mut(name.as_str()) {
             Some(known) if known.retired => {
                 return Err(VaultError::Retired { name: name.as_str().to_owned() });
@@ -96,23 +99,55 @@ impl<'v> Change<'v> {
                     address: known.address.clone(),
                 });
             }
-            Some(known) => known.address = address.to_owned(),
+            Some(known) => (known.address, known.key) = (address.to_owned(), key),
             None => {
                 if self.fleet.observers.len() >= Fleet::MAX_OBSERVERS {
                     return Err(VaultError::TooMany { max: Fleet::MAX_OBSERVERS, what: "observers" });
                 }
-                let observer = FleetObserver { address: address.to_owned(), created: now, retired: false };
+                let observer = FleetObserver { address: address.to_owned(), key, created: now, retired: false };
                 self.fleet.observers.insert(name.as_str().to_owned(), observer);
             }
         }
-        let mut fresh = Zeroizing::new([0; 32]);
-        getrandom::fill(&mut *fresh).map_err(VaultError::Randomness)?;
         Ok(ObserverKeyFile {
             audience: name.as_str().to_owned(),
             secret: self.root.audience(name),
-            identity: IdentitySecret::from_bytes(*fresh),
+            identity,
             retiring: Vec::new(),
         })
+    }
+
+    /// Adds a relay and makes its key. With `again`, one that was added before gets a fresh identity, and its address is set
+    /// to this one.
+    ///
+    /// # Errors
+    /// The name or address is bad, or the name cannot be given.
+    pub fn add_relay(
+        &mut self,
+        name: &str,
+        address: &str,
+        again: bool,
+        now: UnixSeconds,
+    ) -> Result<RelayKeyFile, VaultError> {
+        let name = checked(name)?.as_str().to_owned();
+        parse_address(address)?;
+        let identity = fresh_identity()?;
+        let key = identity.public();
+        let full = self.fleet.relays.len() >= Fleet::MAX_RELAYS;
+        match self.fleet.relays.get_mut(&name) {
+            Some(known) if known.retired => return Err(VaultError::Retired { name }),
+            Some(known) if !again => {
+                return Err(VaultError::RelayThere { name, address: known.address.clone() });
+            }
+            Some(known) => (known.address, known.key) = (address.to_owned(), key),
+            None if full => {
+                return Err(VaultError::TooMany { max: Fleet::MAX_RELAYS, what: "relays" });
+            }
+            None => {
+                let relay = FleetRelay { address: address.to_owned(), key, created: now, retired: false };
+                self.fleet.relays.insert(name.clone(), relay);
+            }
+        }
+        Ok(RelayKeyFile { relay: name, identity })
     }
 
     /// Issues keys: to a new agent of generation 1, to a known one its present generation again.
@@ -242,6 +277,12 @@ impl<'v> Change<'v> {
         }
         Ok(AgentKeyFile { agent: name.as_str().to_owned(), generation, audiences: list })
     }
+}
+
+fn fresh_identity() -> Result<IdentitySecret, VaultError> {
+    let mut fresh = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *fresh).map_err(VaultError::Randomness)?;
+    Ok(IdentitySecret::from_bytes(*fresh))
 }
 
 fn checked(name: &str) -> Result<Name<'_>, VaultError> {

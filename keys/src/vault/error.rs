@@ -119,6 +119,16 @@ pub enum VaultError {
         /// Its address.
         address: String,
     },
+    /// The relay was added before.
+    #[error(
+        "{name}: was added before, with address {address}; with --again its key file is made anew, with a fresh identity"
+    )]
+    RelayThere {
+        /// The relay.
+        name: String,
+        /// Its address.
+        address: String,
+    },
     /// There is no observer to issue keys for.
     #[error(
         "no observer is there to issue keys for; add one with `varta keys observer add NAME --address HOST:PORT -o FILE`"
