@@ -13,6 +13,7 @@ mod duration;
 mod exec;
 mod frame;
 mod keys;
+mod relay;
 mod status;
 mod watch;
 
@@ -35,6 +36,7 @@ struct Args {
 enum Verb {
     Dev(dev::DevArgs),
     Watch(Box<watch::WatchArgs>),
+    Relay(relay::RelayArgs),
     Beat(beat::BeatArgs),
     Exec(exec::ExecArgs),
     Status(status::StatusArgs),
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
     let result = match Args::parse().verb {
         Verb::Dev(args) => dev::run(&args),
         Verb::Watch(args) => watch::run(&args),
+        Verb::Relay(args) => relay::run(&args),
         Verb::Beat(args) => beat::run(&args),
         Verb::Exec(args) => exec::run(&args),
         Verb::Status(args) => status::run(&args),

@@ -21,6 +21,14 @@ pub struct LinkId {
     pub(super) number: u64,
 }
 
+impl LinkId {
+    /// Its number; a newer link has a higher one.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.number
+    }
+}
+
 /// Why an observer is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {

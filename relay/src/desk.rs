@@ -1,0 +1,117 @@
+//! Where the fleet stands: whoever has something for it comes here, and what follows is told from here.
+//!
+//! The lock is held for one step of bounded work and never while waiting.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::Notify;
+use varta_daemon::clock::Clock;
+use varta_link::Closer;
+use varta_vlp::time::{MonoNs, Now};
+
+use crate::{
+    fleet::{Change, Fleet},
+    journal::Journal,
+};
+
+/// The fleet, and everybody who is told of it. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Desk(Arc<Inner>);
+
+struct Inner {
+    state: Mutex<State>,
+    /// Something is due earlier than it was.
+    sooner: Notify,
+    links: Mutex<HashMap<String, (u64, Closer)>>,
+}
+
+struct State {
+    fleet: Fleet,
+    journal: Journal,
+    /// When the timer is to ring as far as it knows.
+    due: MonoNs,
+}
+
+impl Desk {
+    /// A desk for this fleet, whose changes `journal` tells.
+    #[must_use]
+    pub(crate) fn new(fleet: Fleet, journal: Journal) -> Self {
+        Self(Arc::new(Inner {
+            state: Mutex::new(State { fleet, journal, due: MonoNs::NEVER }),
+            sooner: Notify::new(),
+            links: Mutex::default(),
+        }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does one step with the fleet, and tells what follows.
+    pub(crate) fn act<T>(&self, step: impl FnOnce(&mut Fleet, Now) -> T) -> T {
+        let mut state = self.state();
+        let now = Clock::now();
+        let done = step(&mut state.fleet, now);
+        let State { fleet, journal, due } = &mut *state;
+        while let Some(change) = fleet.poll_change() {
+            journal.tell(fleet, now, &change);
+            if change == Change::Full {
+                tracing::warn!("no room for another unit; raise limits.units of relay.toml");
+            }
+        }
+        journal.announce();
+        let before = std::mem::replace(due, fleet.poll_timeout());
+        let sooner = *due < before;
+        drop(state);
+        if sooner {
+            self.0.sooner.notify_one();
+        }
+        done
+    }
+
+    /// Looks at the fleet, for as long as one step takes.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Fleet, Now) -> T) -> T {
+        look(&self.state().fleet, Clock::now())
+    }
+
+    /// Does what is due whenever it is due, for ever.
+    pub(crate) async fn keep_time(&self) {
+        loop {
+            let (now, due) = (Clock::now().mono, self.state().due);
+            if due <= now {
+                self.act(|fleet, now| fleet.handle_timeout(now));
+                // Links and requests have their turn between two steps.
+                tokio::task::yield_now().await;
+                continue;
+            }
+            let wait = std::time::Duration::from_nanos(due.since(now));
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.0.sooner.notified() => {}
+            }
+        }
+    }
+
+    /// Notes the newest link of an observer, and closes the one before.
+    pub(crate) fn replace_link(&self, observer: &str, number: u64, closer: Closer) {
+        let before = self.links().insert(observer.to_owned(), (number, closer));
+        if let Some((_, before)) = before {
+            before.close("a newer link of this observer has taken the place of this one");
+        }
+    }
+
+    /// Forgets a link, unless a newer one has taken its place.
+    pub(crate) fn forget_link(&self, observer: &str, number: u64) {
+        let mut links = self.links();
+        if links.get(observer).is_some_and(|(known, _)| *known == number) {
+            links.remove(observer);
+        }
+    }
+
+    fn links(&self) -> MutexGuard<'_, HashMap<String, (u64, Closer)>> {
+        self.0.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
