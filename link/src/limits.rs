@@ -28,8 +28,8 @@ impl Default for Limits {
             retry_above: 64,
             half_open: 1024,
             handshake: Duration::from_secs(5),
-            idle: Duration::from_secs(4),
-            keep_alive: Duration::from_secs(1),
+            idle: Duration::from_secs(3),
+            keep_alive: Duration::from_millis(750),
         }
     }
 }

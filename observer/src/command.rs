@@ -44,6 +44,20 @@ pub struct Page {
     pub next: Option<u64>,
 }
 
+/// What changed.
+#[derive(Debug)]
+pub struct Changed {
+    /// Slots and places in the roster, each once.
+    pub handles: Vec<u32>,
+    /// Whether there may be more than was noted.
+    pub more: bool,
+    /// How many rosters were in force so far: places in another one are others.
+    pub rosters: u64,
+}
+
+/// Set in the handle of a place in the roster.
+pub const PLACE: u32 = 1 << 31;
+
 /// A part of what a scrape reads.
 #[derive(Debug)]
 pub struct SamplePage {
@@ -157,6 +171,22 @@ pub enum Command {
         /// Where the answer goes: none if there is no such slot.
         reply: oneshot::Sender<Rows>,
     },
+    /// What changed since it was asked for last.
+    Changed {
+        /// Where it is put, in the place of what is there.
+        room: Vec<u32>,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Changed>,
+    },
+    /// Rows by handle.
+    Rows {
+        /// At most [`PAGE_ROWS`] handles; of what is not there, there is no row.
+        handles: Vec<u32>,
+        /// Where they are put, in the place of what is there.
+        room: Rows,
+        /// Where the answer goes: the handles again, and the rows.
+        reply: oneshot::Sender<(Vec<u32>, Rows)>,
+    },
     /// All counters.
     Snapshot {
         /// Where the answer goes.
@@ -236,6 +266,23 @@ impl Handle {
         let room = Rows::with_capacity(1);
         let rows = self.ask(|reply| Command::Slot { selector, room, reply }).await?;
         Ok(rows.iter().next())
+    }
+
+    /// What changed since it was asked for last, put into `room`.
+    ///
+    /// # Errors
+    /// [`Unanswered`].
+    pub async fn changed(&self, room: Vec<u32>) -> Result<Changed, Unanswered> {
+        self.ask(|reply| Command::Changed { room, reply }).await
+    }
+
+    /// The rows of these handles, put into `room`.
+    ///
+    /// # Errors
+    /// [`Unanswered`].
+    pub async fn rows(&self, mut handles: Vec<u32>, room: Rows) -> Result<(Vec<u32>, Rows), Unanswered> {
+        handles.truncate(PAGE_ROWS as usize);
+        self.ask(|reply| Command::Rows { handles, room, reply }).await
     }
 
     /// All counters, of one instant.

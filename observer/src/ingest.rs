@@ -35,6 +35,7 @@ use self::{
 use crate::{
     clock::Clock,
     command::Command,
+    forward::Marks,
     journal::Journal,
     listen::{drops::KernelDrops, filter::Filter, process::Processes, udp::Buffers, uds::LocalBuffers},
     recovery::Link,
@@ -83,6 +84,8 @@ pub(crate) struct Parts {
     pub(crate) watchdog: Watchdog,
     /// Who is told of slots that are down.
     pub(crate) recovery: Option<Link>,
+    /// What changed, for those who forward it.
+    pub(crate) marks: Marks,
 }
 
 /// The loop's state.
@@ -98,6 +101,7 @@ struct Ingest {
     commands: Receiver<Command>,
     watchdog: Watchdog,
     recovery: Option<Link>,
+    marks: Marks,
     kernel_drops: KernelDrops,
     buffers: Buffers,
     local_buffers: LocalBuffers,
@@ -149,7 +153,8 @@ fn hurry() {
 /// # Errors
 /// The poller's.
 fn begin(parts: Parts) -> io::Result<(Ingest, Sleep)> {
-    let Parts { listeners, mut core, filter, keeper, journal, sleep, gather, commands, watchdog, recovery } = parts;
+    let Parts { listeners, mut core, filter, keeper, journal, sleep, gather, commands, watchdog, recovery, marks } =
+        parts;
     if recovery.is_some() {
         core.watch_down();
     }
@@ -176,6 +181,7 @@ fn begin(parts: Parts) -> io::Result<(Ingest, Sleep)> {
         commands,
         watchdog,
         recovery,
+        marks,
         kernel_drops: KernelDrops::open(&families),
         buffers: Buffers::new(),
         local_buffers: LocalBuffers::new(),
@@ -232,11 +238,13 @@ impl Ingest {
 
     fn tell_changes(&mut self, now: Now) {
         while let Some(change) = self.core.poll_change() {
+            self.marks.note(&self.core, &change);
             match &mut self.tap {
                 Some(tap) => tap.change(&self.core, now, self.processes.own_namespace(), &change),
                 None => self.journal.change(&self.core, now, &change),
             }
         }
+        self.marks.announce(self.core.changes_lost());
         self.journal.hand_over_due(self.turns.last());
     }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use varta_client::keyfile::KeyFileError;
 use varta_core::{Audience, SECOND, WallNs};
 use varta_keys::ObserverKeyFile;
+use varta_link::Identity;
 use varta_vlp::key::{AudienceKey, AudienceSecret, Name};
 
 use crate::audit::AuditKey;
@@ -18,6 +19,8 @@ pub(crate) struct Keyring {
     pub(crate) audiences: Vec<Audience>,
     /// What the audit log is chained by.
     pub(crate) audit: AuditKey,
+    /// By what relays know this observer.
+    pub(crate) identity: Option<Identity>,
 }
 
 impl Keyring {
@@ -39,7 +42,7 @@ impl Keyring {
 
     /// No audience at all: every sealed frame is refused.
     pub(crate) fn empty() -> Self {
-        Self { audience: String::new(), audiences: Vec::new(), audit: AuditKey::unkeyed() }
+        Self { audience: String::new(), audiences: Vec::new(), audit: AuditKey::unkeyed(), identity: None }
     }
 
     fn new(keys: &ObserverKeyFile) -> Self {
@@ -52,6 +55,7 @@ impl Keyring {
             audience: keys.audience.clone(),
             audiences: std::iter::once(own).chain(retiring).collect(),
             audit: AuditKey::of(&keys.identity),
+            identity: Some(Identity::new(&keys.identity)),
         }
     }
 }

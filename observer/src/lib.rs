@@ -11,6 +11,7 @@
 pub mod audit;
 pub mod command;
 pub mod export;
+pub mod forward;
 pub mod journal;
 pub mod recovery;
 pub mod row;

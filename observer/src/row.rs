@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Serialize, Serializer};
-use varta_core::{Class, Core, Now, Owner, Reasons, SlotView, Verdict};
+use varta_core::{Class, Core, Now, Owner, Reasons, SlotId, SlotView, Verdict};
 use varta_vlp::{Status, UnitId};
 
 /// One row of `/api/v1/slots`.
@@ -79,9 +79,50 @@ pub struct Rows {
     ends: Vec<usize>,
 }
 
+/// One row as it was read: plain values and names.
+#[derive(Clone, Debug)]
+pub struct RawRow<'a> {
+    /// The slot, or the place in the roster of an agent that is not here.
+    pub slot: Result<SlotId, u32>,
+    /// Whose it is.
+    pub agent: Owner,
+    /// Its unit.
+    pub unit: UnitId,
+    /// The agent's name and the unit's, where they are known.
+    pub names: [Option<&'a str>; 2],
+    /// Labels by key.
+    pub labels: Vec<(&'a str, &'a str)>,
+    /// The pid; 0 where none was heard.
+    pub pid: u32,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The newest status.
+    pub status: Status,
+    /// The newest payload.
+    pub payload: u32,
+    /// How far its origin can be trusted.
+    pub class: Class,
+    /// Since the newest beat, nanoseconds.
+    pub last_beat_age: Option<u64>,
+    /// The session's start, nanoseconds since the Unix epoch.
+    pub session: u64,
+    /// Restarts seen.
+    pub restarts: u32,
+    /// Stalls told.
+    pub stalls: u32,
+    /// Beats accepted.
+    pub beats: u64,
+    /// The sender's own lateness at its newest beat, microseconds.
+    pub lag_us: u32,
+    /// What its verdict was worked out from.
+    pub reasons: Option<Reasons>,
+}
+
 /// The values of one row.
 #[derive(Clone, Copy, Debug)]
 struct Plain {
+    slot: Option<SlotId>,
+    place: Option<u32>,
     agent: Owner,
     unit: UnitId,
     /// Whether the names of agent and unit are among the texts, and how many labels are.
@@ -147,6 +188,8 @@ impl Rows {
             labels += 1;
         }
         self.plain.push(Plain {
+            slot: view.slot,
+            place: view.place,
             agent: view.agent,
             unit: view.unit,
             named: names.map(|name| name.is_some()),
@@ -166,6 +209,13 @@ impl Rows {
         });
     }
 
+    /// Each row as it was read.
+    pub fn raw(&self) -> impl Iterator<Item = RawRow<'_>> {
+        let mut start = 0;
+        let mut texts = self.ends.iter().map(move |end| &self.texts[std::mem::replace(&mut start, *end)..*end]);
+        self.plain.iter().map(move |plain| plain.raw(&mut texts))
+    }
+
     /// Each row, put in words.
     pub fn iter(&self) -> impl Iterator<Item = Row> {
         let mut start = 0;
@@ -175,6 +225,31 @@ impl Rows {
 }
 
 impl Plain {
+    /// The row as it was read, its texts being the next ones.
+    fn raw<'a>(&self, texts: &mut impl Iterator<Item = &'a str>) -> RawRow<'a> {
+        let mut next = || texts.next().unwrap_or_default();
+        let names = self.named.map(|named| named.then(&mut next));
+        RawRow {
+            slot: self.slot.ok_or(self.place.unwrap_or_default()),
+            agent: self.agent,
+            unit: self.unit,
+            names,
+            labels: (0..self.labels).map(|_| (next(), next())).collect(),
+            pid: self.pid,
+            verdict: self.verdict,
+            status: self.status,
+            payload: self.payload,
+            class: self.class,
+            last_beat_age: self.last_beat_age,
+            session: self.session,
+            restarts: self.restarts,
+            stalls: self.stalls,
+            beats: self.beats,
+            lag_us: self.lag_us,
+            reasons: self.reasons,
+        }
+    }
+
     /// The row, its texts being the next ones.
     fn row<'a>(&self, texts: &mut impl Iterator<Item = &'a str>) -> Row {
         let mut next = || texts.next().unwrap_or_default().to_owned();

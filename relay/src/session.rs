@@ -62,12 +62,15 @@ impl Session {
             Err(end) => return end,
         };
         // Whatever ends this, also that it is given up, is the end of the link.
-        let _leave = Leave { desk: self.desk.clone(), observer: self.observer.clone(), link };
+        let mut leave = Leave { desk: self.desk.clone(), observer: self.observer.clone(), link, silent: false };
         loop {
             match self.step(link).await {
                 Ok(true) => {}
                 Ok(false) => return End::Closed("the observer has ended its stream".to_owned()),
-                Err(end) => return end,
+                Err(end) => {
+                    leave.silent = matches!(end, End::Link(LinkError::TimedOut(_)));
+                    return end;
+                }
             }
         }
     }
@@ -116,11 +119,13 @@ struct Leave {
     desk: Desk,
     observer: String,
     link: LinkId,
+    /// Whether nothing was heard for as long as a link may be silent.
+    silent: bool,
 }
 
 impl Drop for Leave {
     fn drop(&mut self) {
-        self.desk.act(|fleet, now| fleet.disconnect(now, self.link));
+        self.desk.act(|fleet, now| fleet.disconnect(now, self.link, self.silent));
         self.desk.forget_link(&self.observer, self.link.number());
     }
 }

@@ -206,6 +206,12 @@ impl Core {
         self.horizon = horizon;
     }
 
+    /// Changes that found the queue full.
+    #[must_use]
+    pub const fn changes_lost(&self) -> u64 {
+        self.changes.lost
+    }
+
     /// What was counted.
     #[must_use]
     pub fn counters(&self) -> Counters {

@@ -22,6 +22,8 @@ pub struct Cursor(pub u64);
 pub struct SlotView<'a> {
     /// The slot.
     pub slot: Option<SlotId>,
+    /// The agent's place in the roster, where the row is that of one that is not here.
+    pub place: Option<u32>,
     /// The agent, or whoever speaks without a key.
     pub agent: Owner,
     /// Its name, once the roster or an announce told it.
@@ -91,7 +93,7 @@ impl Core {
             }
             let view = match place.checked_sub(ROSTER) {
                 None => u32::try_from(place).ok().and_then(|number| self.view(now, SlotId(number))),
-                Some(place) => usize::try_from(place).ok().and_then(|place| self.absent_view(place)),
+                Some(place) => u32::try_from(place).ok().and_then(|place| self.absent(place)),
             };
             view.into_iter().for_each(&mut read);
             (place, left) = (place + 1, left - 1);
@@ -110,6 +112,7 @@ impl Core {
         let name = |key| announce.and_then(|announce| announce.get(key));
         Some(SlotView {
             slot: Some(id),
+            place: None,
             agent,
             agent_name: roster.map(|entry| &*entry.name).or_else(|| name("agent")),
             unit: slot.unit,
@@ -142,12 +145,15 @@ impl Core {
         now.mono.since(self.mapped_send_time(number))
     }
 
-    fn absent_view(&self, place: usize) -> Option<SlotView<'_>> {
-        let (agent, entry) = self.roster.as_ref()?.at(place)?;
+    /// The row of the agent at a place in the roster, if it is not here.
+    #[must_use]
+    pub fn absent(&self, place: u32) -> Option<SlotView<'_>> {
+        let (agent, entry) = self.roster.as_ref()?.at(usize::try_from(place).ok()?)?;
         let record = self.table.find_agent(*agent).map(|number| self.table.agent(number));
         let missing = record.is_none_or(|record| record.slots == 0 || record.marks.has(AgentMarks::MISSING));
         missing.then_some(SlotView {
             slot: None,
+            place: Some(place),
             agent: Owner::Agent(*agent),
             agent_name: Some(&entry.name),
             unit: UnitId::NONE,
@@ -175,6 +181,12 @@ impl Core {
     #[must_use]
     pub fn find(&self, agent: impl Into<Owner>, unit: UnitId, pid: u32) -> Option<SlotId> {
         self.table.find_slot(self.table.find_owner(agent.into(), pid)?, unit, pid).map(SlotId)
+    }
+
+    /// The place in the roster of an agent that is in it.
+    #[must_use]
+    pub fn place_of(&self, agent: Owner) -> Option<u32> {
+        self.roster.as_ref()?.place(agent.agent()?)
     }
 
     /// When a slot is next to be judged; [`MonoNs::NEVER`] while nothing is due from it.

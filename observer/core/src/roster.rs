@@ -92,6 +92,11 @@ impl Roster {
         self.places.get(&agent.0).and_then(|place| self.entries.get(*place as usize)).map(|(_, entry)| entry)
     }
 
+    /// The place of `agent`, in the order given.
+    pub(crate) fn place(&self, agent: AgentId) -> Option<u32> {
+        self.places.get(&agent.0).copied()
+    }
+
     /// The entry at `place`, in the order given.
     pub(crate) fn at(&self, place: usize) -> Option<&(AgentId, RosterEntry)> {
         self.entries.get(place)

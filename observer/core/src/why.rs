@@ -68,6 +68,20 @@ struct Contest {
     other: Option<(u32, u64)>,
 }
 
+impl Reasons {
+    /// From the newest beat to the deadline, nanoseconds; `None` where nothing is due.
+    #[must_use]
+    pub fn span(&self) -> Option<u64> {
+        matches!(self.phase, Phase::Live | Phase::Held | Phase::Stalled).then_some(self.span)
+    }
+
+    /// Whether a terminal beat, or the kernel's word, ended it badly.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended)
+    }
+}
+
 impl Core {
     /// What a slot's verdict was worked out from; `None` if there is no such slot.
     #[must_use]

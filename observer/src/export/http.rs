@@ -20,7 +20,7 @@ use varta_config::PerAgent;
 use varta_core::WallNs;
 use varta_daemon::http::{Failure, Followers, Guard, Open, Ring, guard};
 
-use crate::{aside::Aside, command::Handle};
+use crate::{aside::Aside, command::Handle, forward::Counted};
 
 /// Most connections at once; further ones wait to be accepted.
 pub const CONNECTIONS: usize = 64;
@@ -48,6 +48,8 @@ pub struct Setup {
     pub token: Option<String>,
     /// Where long answers are made.
     pub aside: Aside,
+    /// What is counted of each relay.
+    pub forward: Counted,
 }
 
 /// The HTTP application. Cheap to clone.
@@ -63,6 +65,7 @@ struct Inner {
     per_agent: Mutex<PerAgent>,
     guard: Arc<Guard>,
     aside: Aside,
+    forward: Counted,
     scrapes: Arc<Semaphore>,
     stopping: watch::Sender<bool>,
 }
@@ -77,7 +80,7 @@ impl App {
     /// An application.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let Setup { handle, ring, name, started, listeners, per_agent, token, aside } = setup;
+        let Setup { handle, ring, name, started, listeners, per_agent, token, aside, forward } = setup;
         let stopping = watch::Sender::new(false);
         let open = |path: &str| path == "/healthz";
         Self(Arc::new(Inner {
@@ -89,6 +92,7 @@ impl App {
             per_agent: Mutex::new(per_agent),
             guard: Arc::new(Guard { token, open, policy: "default-src 'none'" }),
             aside,
+            forward,
             scrapes: Arc::new(Semaphore::new(SCRAPES)),
             stopping,
         }))

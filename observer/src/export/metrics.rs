@@ -1,23 +1,33 @@
 //! The metrics that are always there, from one snapshot, so that what belongs together agrees within one scrape.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use varta_core::{Cause, STALL_BUCKETS, Verdict};
 use varta_daemon::metrics::{Families, Outcome};
 use varta_vlp::Reject;
 
 use crate::{
     command::{Snapshot, WAKEUP_BUCKETS},
+    forward::ForwardCounts,
     recovery::OUTCOMES,
 };
 
-/// Adds the text of a snapshot to `out`. `listeners` are the configured addresses, in the order of the snapshot's.
+/// Adds the text of a snapshot to `out`. `listeners` are the configured addresses, in the order of the snapshot's; `relays`
+/// what is counted of each.
 ///
 /// # Errors
 /// [`prometheus::Error`] if a family is not of legal form, which would be our own error.
-pub fn render(snapshot: &Snapshot, listeners: &[String], out: &mut Vec<u8>) -> Outcome {
+pub fn render(
+    snapshot: &Snapshot,
+    listeners: &[String],
+    relays: &[(String, ForwardCounts)],
+    out: &mut Vec<u8>,
+) -> Outcome {
     let mut families = Families::default();
     slots(&mut families, snapshot)?;
     datagrams(&mut families, snapshot, listeners)?;
     observer(&mut families, snapshot)?;
+    forward(&mut families, relays)?;
     families.render(out)
 }
 
@@ -114,6 +124,32 @@ fn observer(families: &mut Families, snapshot: &Snapshot) -> Outcome {
     families.gauges(("varta_build_info", "1, with the version that runs."), "version", [version])
 }
 
+type Read = fn(&ForwardCounts) -> &AtomicU64;
+
+/// What is counted of each relay, where there are any.
+fn forward(families: &mut Families, relays: &[(String, ForwardCounts)]) -> Outcome {
+    let gauges: [(&str, &str, Read); 3] = [
+        ("varta_forward_connected", "1 while the relay has welcomed this observer.", |counts| &counts.connected),
+        ("varta_forward_pending", "Slots that wait to be told.", |counts| &counts.pending),
+        ("varta_forward_in_flight", "Messages that the relay has not taken yet.", |counts| &counts.in_flight),
+    ];
+    let counters: [(&str, &str, Read); 4] = [
+        ("varta_forward_dials_total", "Tries to connect.", |counts| &counts.dials),
+        ("varta_forward_entries_total", "Slots told whole.", |counts| &counts.entries),
+        ("varta_forward_touches_total", "Slots of which only what moves was told.", |counts| &counts.touches),
+        ("varta_forward_snapshots_total", "Snapshots begun.", |counts| &counts.snapshots),
+    ];
+    let values =
+        |read: Read| relays.iter().map(move |(relay, counts)| (&**relay, read(counts).load(Ordering::Relaxed)));
+    for (name, help, read) in gauges {
+        families.gauges((name, help), "relay", values(read))?;
+    }
+    for (name, help, read) in counters {
+        families.counters((name, help), ["relay"], values(read).map(|(relay, count)| ([relay], count)))?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use varta_core::{Counters, ListenerCounters};
@@ -136,7 +172,7 @@ mod tests {
     fn text(snapshot: &Snapshot, names: &[&str]) -> String {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut out = Vec::new();
-        render(snapshot, &names, &mut out).unwrap();
+        render(snapshot, &names, &[], &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 

@@ -2,13 +2,13 @@
 
 use super::Ingest;
 use crate::{
-    command::{Command, PAGE_ROWS, Page, Reload, SAMPLE_ROWS, SamplePage, Selector, ShellCounters, Snapshot},
+    command::{Command, PAGE_ROWS, PLACE, Page, Reload, SAMPLE_ROWS, SamplePage, Selector, ShellCounters, Snapshot},
     listen::filter::Filter,
     recovery::Link,
     row::Rows,
     sample::Samples,
 };
-use varta_core::{Cursor, MILLI, MonoNs, Now, Retired, SlotView, Verdict};
+use varta_core::{Cursor, MILLI, MonoNs, Now, Retired, SlotId, SlotView, Verdict};
 
 /// Commands of one turn.
 const COMMANDS: usize = 4;
@@ -47,6 +47,12 @@ impl Ingest {
                     drop(reply.send(self.samples(now, cursor, limit, up, room)));
                     return Asked::More;
                 }
+                Command::Changed { room, reply } => drop(reply.send(self.marks.take(room))),
+                Command::Rows { handles, room, reply } => {
+                    let rows = self.rows(now, &handles, room);
+                    drop(reply.send((handles, rows)));
+                    return Asked::More;
+                }
                 Command::Slot { selector, room, reply } => drop(reply.send(self.row(now, selector, room))),
                 Command::Snapshot { reply } => {
                     self.count_unread(now);
@@ -67,6 +73,18 @@ impl Ingest {
         let read = |view: SlotView<'_>| rows.add(&self.core, now, &view);
         let next = self.core.page(now, Cursor(cursor), limit.clamp(1, PAGE_ROWS), read);
         Page { rows, next: next.map(|cursor| cursor.0) }
+    }
+
+    fn rows(&self, now: Now, handles: &[u32], mut rows: Rows) -> Rows {
+        rows.clear();
+        for handle in handles {
+            let view = match handle & PLACE {
+                0 => self.core.view(now, SlotId(*handle)),
+                _ => self.core.absent(handle & !PLACE),
+            };
+            view.into_iter().for_each(|view| rows.add(&self.core, now, &view));
+        }
+        rows
     }
 
     fn samples(&self, now: Now, cursor: u64, limit: u32, up: bool, mut samples: Samples) -> SamplePage {
@@ -127,6 +145,7 @@ impl Ingest {
         self.journal.set_beats(beats);
         match roster {
             Some(roster) => {
+                self.marks.another_roster();
                 self.core.begin_roster(now, roster);
                 self.next_step = now.mono;
                 if let Some(earlier) = self.turning.replace(done) {

@@ -5,6 +5,7 @@ use varta_config::ObserverConfig;
 use crate::{
     clock::Clock,
     command,
+    forward::Marks,
     ingest::{Parts, Sleep},
     journal,
     roster::nanos,
@@ -32,6 +33,18 @@ pub(super) fn open(config: &ObserverConfig) -> Result<(Parts, Addresses), RunErr
     let (core, keeper) = known.begin(config, !addresses.sealed.is_empty())?;
     let (gather, watchdog) = (nanos(config.ingest.gather), Watchdog::none());
     let recovery = None;
-    let parts = Parts { listeners, core, filter, keeper, journal, sleep, gather, commands, watchdog, recovery };
+    let parts = Parts {
+        listeners,
+        core,
+        filter,
+        keeper,
+        journal,
+        sleep,
+        gather,
+        commands,
+        watchdog,
+        recovery,
+        marks: Marks::off(),
+    };
     Ok((parts, addresses))
 }

@@ -2,6 +2,7 @@
 
 use varta_config::ObserverConfig;
 use varta_core::{Core, Limits};
+use varta_link::Identity;
 
 use super::RunError;
 use crate::{
@@ -47,6 +48,11 @@ impl Known {
     /// What its audit log is chained by.
     pub(crate) fn audit_key(&self) -> AuditKey {
         self.keyring.audit.clone()
+    }
+
+    /// By what relays know it, if it has a key.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        self.keyring.identity.clone()
     }
 
     /// What its listeners filter by.

@@ -3,9 +3,11 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    sync::Arc,
     time::Duration,
 };
 
+use tokio::sync::Notify;
 use varta_config::ObserverConfig;
 use varta_daemon::http::{self, Ring, Serving, read_token};
 
@@ -15,6 +17,7 @@ use crate::{
     clock::Clock,
     command::{self, Handle},
     export::http::{App, Setup},
+    forward::{self, Forward, Marks},
     ingest::{Parts, Sleep},
     journal::{self, Teller},
     recovery::{Environment, Recovery},
@@ -30,6 +33,7 @@ pub(super) struct Opened {
     pub(super) teller: Teller,
     pub(super) recovery: Option<Recovery>,
     pub(super) http: Option<HttpParts>,
+    pub(super) forward: Option<Forward>,
     pub(super) in_force: InForce,
     pub(super) shutdown_after: Option<Duration>,
     pub(super) on_ready: Option<OnReady>,
@@ -66,6 +70,7 @@ impl Opened {
         let now = Clock::now();
         let addresses = Addresses::of(&listeners, http.as_ref().and_then(|http| http.local_addr().ok()));
         let aside = Aside::default();
+        let counted = forward::counted(&config.relay);
         let http = http.map(|listener| {
             let app = App::new(Setup {
                 handle: handle.clone(),
@@ -76,11 +81,22 @@ impl Opened {
                 per_agent: config.metrics.per_agent,
                 token,
                 aside: aside.clone(),
+                forward: Arc::clone(&counted),
             });
             HttpParts { listener, app }
         });
         let (journal, teller) = journal::channel(now, http.is_some().then_some(ring), export, config.export.beats);
         let version = known.roster_version();
+        let news = Arc::new(Notify::new());
+        let forward = known.identity().filter(|_| !config.relay.is_empty()).map(|identity| Forward {
+            relays: config.relay.clone(),
+            counted,
+            identity,
+            name: name.clone(),
+            handle: handle.clone(),
+            news: Arc::clone(&news),
+        });
+        let marks = if forward.is_some() { Marks::new(news) } else { Marks::off() };
         let (core, keeper) = known.begin(&config, !addresses.sealed.is_empty())?;
         for address in &addresses.sealed {
             tracing::info!("{name} receives beats on {address}");
@@ -118,7 +134,9 @@ impl Opened {
                 commands,
                 watchdog,
                 recovery: recovery_link,
+                marks,
             },
+            forward,
             recovery,
             teller,
             http,

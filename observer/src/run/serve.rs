@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     command::{Command, Handle, Unanswered},
+    forward::Forward,
     notify::Manager,
     reload::{InForce, ReloadError, finish_export},
 };
@@ -109,13 +110,15 @@ impl Opened {
     }
 
     async fn attend(self, mut orders: mpsc::Receiver<Order>, daemon: bool) -> Result<(), RunError> {
-        let Self { addresses, parts, teller, recovery, http, mut in_force, shutdown_after, on_ready, name } = self;
+        let Self { addresses, parts, teller, recovery, http, forward, mut in_force, shutdown_after, on_ready, name } =
+            self;
         let manager = Manager::new(daemon, format!("{name} is observing"));
         let signals = daemon.then(Signals::new).transpose();
         let mut signals = signals.map_err(RunError::system("take signals"))?;
         let telling = teller.spawn().map_err(RunError::system("start the thread that tells what happens"))?;
         let recovery = recovery.map(RecoveryThread::spawn).transpose()?;
         let mut ingest = IngestThread::spawn(move || crate::ingest::run(parts))?;
+        let forwarding = forward.map(Forward::spawn).transpose().map_err(RunError::system("forward to relays"))?;
         let http = http.map(HttpParts::spawn).transpose().map_err(RunError::system("serve HTTP"))?;
         if let Some(on_ready) = on_ready {
             on_ready(&addresses);
@@ -134,6 +137,7 @@ impl Opened {
                 }
             }
         }
+        drop(forwarding);
         if let Some(http) = http {
             http.finish().await;
         }

@@ -66,6 +66,7 @@ impl Server {
             per_agent: PerAgent::All,
             token: token.map(str::to_owned),
             aside: Aside::default(),
+            forward: std::sync::Arc::from([]),
         });
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         listener.set_nonblocking(true).unwrap();

@@ -9,7 +9,7 @@ use super::{
     link::number_of,
     record::{Record, ViewId},
     table::Dirty,
-    unit::UnitKey,
+    unit::{Unit, UnitKey},
 };
 
 /// Set in the handle of a place in the roster.
@@ -96,11 +96,24 @@ impl Fleet {
             record.next = std::mem::replace(&mut unit.first, view);
             observer.put(view, record);
             self.judge_absence(place);
+            // A unit has one slot at an observer: it has moved, and what was said of the one before is void.
+            let before = self.units.get(place).and_then(|unit| self.twin(unit, view));
+            if let Some(before) = before {
+                self.remove_view(before);
+            }
         }
         // What is said before the first snapshot of an observer is complete is judged then, all of it.
         if self.observers.get(number).is_some_and(|observer| observer.heard) {
             self.judge(place);
         }
+    }
+
+    /// Another view of a unit in the present life of a view's observer.
+    fn twin(&self, unit: &Unit, view: ViewId) -> Option<ViewId> {
+        let is_twin = |other: &ViewId| {
+            *other != view && other.observer == view.observer && other.lane.is_odd() == view.lane.is_odd()
+        };
+        self.views(unit).map(|(other, _)| other).find(is_twin)
     }
 
     fn name_unit(&mut self, place: u32, entry: &Entry<'_>) {
@@ -170,7 +183,7 @@ impl Fleet {
     }
 
     /// Judges whether an agent is missing, now that another of its units is known to another observer, or is not.
-    fn judge_absence(&mut self, place: u32) {
+    pub(super) fn judge_absence(&mut self, place: u32) {
         let Some(key) = self.units.get(place).map(|unit| unit.key) else { return };
         if key.owner.agent().is_some()
             && !key.is_absence()

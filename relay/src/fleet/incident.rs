@@ -123,8 +123,9 @@ pub struct Incident {
     pub(super) members: HashSet<u32>,
     /// Whether it goes on without members.
     pinned: bool,
-    /// Whether it was told.
+    /// Whether it was told, and until when it waits to be.
     told: bool,
+    waits: At,
     /// When it is over, unless something is bad again.
     ends: At,
 }
@@ -239,6 +240,7 @@ impl Incidents {
             members: HashSet::new(),
             pinned: false,
             told: false,
+            waits: At(i64::MIN),
             ends: At::NEVER,
         }
     }
@@ -325,9 +327,19 @@ impl Fleet {
             self.incidents.touch(member_of);
             // It is told with what is due next.
             self.incidents.due.insert((self.at(), member_of));
+        } else if is_bad && let Some(id) = self.open_incident_of(place) {
+            // Whoever knows of the cause need not wait for it.
+            self.join(place, id);
+            self.incidents.due.insert((self.at(), id));
         } else if is_bad {
             self.incidents.pending.push_back((self.at().after(self.settings.settle), place));
         }
+    }
+
+    /// The open incident of a unit's cause.
+    fn open_incident_of(&self, place: u32) -> Option<IncidentId> {
+        let cause = self.cause_of(self.units.get(place)?);
+        self.incidents.by_subject.get(&cause).copied()
     }
 
     fn leave(&mut self, place: u32) {
@@ -360,11 +372,12 @@ impl Fleet {
     pub(super) fn pin(&mut self, kind: Kind, observer: usize) {
         let Some(name) = self.observers.get(observer).map(|observer| observer.name.to_string()) else { return };
         let id = self.incidents.find_or_open(kind, name, self.limits.incidents, self.now);
+        let due = self.at().after(2 * self.settings.settle);
         let Some(incident) = id.and_then(|id| self.incidents.open.get_mut(&id)) else { return };
         (incident.pinned, incident.ends) = (true, At::NEVER);
         let id = incident.id;
         // What follows from it waits as long itself, and is to be told with it.
-        let due = self.at().after(2 * self.settings.settle);
+        incident.waits = due;
         self.incidents.due.insert((due, id));
     }
 
@@ -543,7 +556,9 @@ impl Fleet {
 
     /// Tells an incident, at first or again.
     fn tell_incident(&mut self, id: IncidentId) {
-        let Some(incident) = self.incidents.open.get(&id) else { return };
+        let now = self.at();
+        let waits = |incident: &&Incident| incident.told || incident.waits <= now;
+        let Some(incident) = self.incidents.open.get(&id).filter(waits) else { return };
         // What is about to be over keeps the words of what it was.
         let words = (incident.pinned || !incident.members.is_empty()).then(|| self.words_of(incident));
         let silenced = self.silence_for(incident);

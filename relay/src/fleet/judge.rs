@@ -1,7 +1,8 @@
 //! The combined verdict of a unit, out of what its observers say.
 //!
 //! Alive if anybody hears it; stalled only if all who can see agree. How a process ended is the last that anybody can have
-//! heard of it, so that word stands against beats that are older. An older session says nothing once a newer one is known.
+//! heard of it, so that word stands against beats that are older. Views are compared by when the beat left that they come
+//! from: an agent has a session of its own with each observer, so that those cannot be.
 
 use std::{cmp::Reverse, sync::Arc};
 
@@ -64,7 +65,9 @@ impl<'a> Weighed<'a> {
             Verdict::Stalled => &mut self.stalled,
             _ => &mut self.word,
         };
-        if heard(place).is_none_or(|known| record.heard > known) {
+        // Of two words at one instant the worse one holds.
+        let ranks = |known: Option<At>| record.heard > known || (record.heard == known && record.ended);
+        if heard(place).is_none_or(ranks) {
             *place = Some((view, record));
         }
     }
@@ -96,8 +99,6 @@ impl Fleet {
     }
 
     fn weigh(&self, unit: &Unit) -> Judgement {
-        let sighted = |(view, record): &(ViewId, &Record)| self.hears(*view) && record.verdict != Verdict::Unknown;
-        let newest = self.views(unit).filter(sighted).map(|(_, record)| record.session).max().unwrap_or(0);
         let mut weighed = Weighed::default();
         for (view, record) in self.views(unit) {
             match self.observers.get(usize::from(view.observer)) {
@@ -105,7 +106,6 @@ impl Fleet {
                     let came = !matches!(observer.state, State::Never(_));
                     weighed.silent = weighed.silent.max(Some((came, observer.since, view.observer)));
                 }
-                _ if record.session < newest && record.verdict != Verdict::Missing => {}
                 _ => weighed.weigh(view, record),
             }
         }
@@ -117,7 +117,9 @@ impl Fleet {
             |verdict, chosen| Judgement { verdict: Some(verdict), chosen, cause: Cause::Said, recheck: At::NEVER };
         let heard = |record: &Record| record.heard.unwrap_or(At(i64::MIN));
         match (weighed.word, weighed.alive) {
-            (Some((view, word)), alive) if alive.is_none_or(|(_, alive)| heard(word).after(TIE) >= heard(alive)) => {
+            (Some((view, word)), other)
+                if other.or(weighed.stalled).is_none_or(|(_, other)| heard(word).after(TIE) >= heard(other)) =>
+            {
                 said(word.verdict, view)
             }
             (_, Some((view, alive))) => self.dispute(said(alive.verdict, view), alive, weighed.stalled),

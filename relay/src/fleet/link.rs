@@ -165,13 +165,13 @@ impl Fleet {
         self.observers.get(usize::from(link.observer)).and_then(Observer::link) == Some(link)
     }
 
-    /// A link has ended. The observer's word holds for a while yet.
-    pub fn disconnect(&mut self, now: Now, link: LinkId) {
+    /// A link has ended. The observer's word holds for a while yet, unless it was `silent` for that long before.
+    pub fn disconnect(&mut self, now: Now, link: LinkId, silent: bool) {
         self.now = now;
         if !self.is_current(link) {
             return;
         }
-        let until = self.at().after(self.settings.lost_after);
+        let until = self.at().after(if silent { 0 } else { self.settings.lost_after });
         if let Some(observer) = self.observers.get_mut(usize::from(link.observer)) {
             observer.state = State::Lingering(until);
         }

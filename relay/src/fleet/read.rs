@@ -64,6 +64,8 @@ pub struct ViewOfUnit<'a> {
     pub observer: &'a str,
     /// Whether it can be heard.
     pub state: ObserverState,
+    /// Whether its word counts: not that of one who came back and has not said everything yet.
+    pub counts: bool,
     record: &'a Record,
 }
 
@@ -249,7 +251,13 @@ impl Fleet {
     fn view_of(&self, view: ViewId) -> Option<ViewOfUnit<'_>> {
         let observer = self.observers.get(usize::from(view.observer))?;
         let record = observer.record(view)?;
-        Some(ViewOfUnit { fleet: self, observer: &observer.name, state: observer.shown_state(), record })
+        Some(ViewOfUnit {
+            fleet: self,
+            observer: &observer.name,
+            state: observer.shown_state(),
+            counts: observer.heard,
+            record,
+        })
     }
 }
 

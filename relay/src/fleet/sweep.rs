@@ -78,6 +78,7 @@ impl Fleet {
             What::Judge => {
                 let unit = record.unit;
                 self.judge(unit);
+                self.judge_absence(unit);
                 return true;
             }
             What::Drop => true,

@@ -34,7 +34,8 @@ async fn render(app: App) -> Result<Vec<Vec<u8>>, Failure> {
     let inner = &*app.0;
     let snapshot = answer(inner.handle.snapshot()).await?;
     let mut text = Vec::new();
-    fixed::render(&snapshot, &inner.listeners, &mut text).map_err(|error| Failure::internal(error.to_string()))?;
+    fixed::render(&snapshot, &inner.listeners, &inner.forward, &mut text)
+        .map_err(|error| Failure::internal(error.to_string()))?;
     let mut series = Series::new(app.per_agent());
     let mut room = Samples::with_capacity(if series.wants_rows() { SAMPLE_ROWS as usize } else { 0 });
     let mut cursor = series.wants_rows().then_some(0);
