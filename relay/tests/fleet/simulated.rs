@@ -38,6 +38,7 @@ struct Observer {
     snapshot: Option<Vec<u32>>,
     /// What was sent and not taken: lost with the link.
     unacked: Vec<u32>,
+    lost: Vec<u32>,
     handles: u32,
 }
 
@@ -46,6 +47,7 @@ struct World {
     observers: Vec<Observer>,
     dice: Dice,
     boots: u64,
+    lossy: bool,
 }
 
 fn name(unit: u32) -> (String, String) {
@@ -61,6 +63,7 @@ impl World {
             dirty: Vec::new(),
             snapshot: None,
             unacked: Vec::new(),
+            lost: Vec::new(),
             handles: 0,
         });
         Self {
@@ -68,6 +71,7 @@ impl World {
             observers: observers.collect(),
             dice: Dice(seed),
             boots: 100,
+            lossy: true,
         }
     }
 
@@ -104,9 +108,17 @@ impl World {
     /// An observer says some of what it has to say.
     fn speak(&mut self, number: usize, messages: u64) {
         for _ in 0..messages {
+            let lost = self.lossy && self.dice.roll(12) == 0;
             let observer = &mut self.observers[number];
             if observer.told.link.is_none() {
                 return;
+            }
+            if lost {
+                // The stream loses nothing; that it did must be noticed all the same.
+                observer.told.seq += 1;
+                let said = observer.snapshot.as_mut().map_or_else(|| observer.dirty.pop(), Vec::pop);
+                observer.lost.extend(said);
+                continue;
             }
             let rig = &mut self.rig;
             let reaction = match &mut observer.snapshot {
@@ -151,6 +163,7 @@ impl World {
         }
         let unfinished = observer.snapshot.is_some();
         observer.dirty.append(&mut observer.unacked);
+        observer.dirty.append(&mut observer.lost);
         let held = self.rig.connect(&mut observer.told);
         if held == 0 || unfinished {
             self.begin(number);
@@ -170,6 +183,7 @@ impl World {
         (observer.snapshot, observer.handles) = (None, 0);
         observer.dirty.clear();
         observer.unacked.clear();
+        observer.lost.clear();
         // What it knew it knows again, in other slots.
         let mut slots: Vec<_> = std::mem::take(&mut observer.slots).into_iter().collect();
         slots.reverse();
@@ -227,6 +241,8 @@ impl World {
         let mut counted = [0; 8];
         fleet.units(0, u32::MAX, &Filter::default(), |unit| {
             counted[unit.verdict() as usize] += 1;
+            let unheard = unit.views().all(|view| !view.counts);
+            assert!(!settled || !unheard || unit.verdict() == Verdict::Unknown, "nobody is heard of {:?}", unit.name());
             if unit.verdict() == Verdict::Stalled && settled {
                 let alive = unit.views().find(|view| view.counts && view.verdict() == Verdict::Up);
                 assert!(alive.is_none(), "{} hears {:?}", alive.unwrap().observer, unit.name());
@@ -243,9 +259,16 @@ impl World {
                 self.connect(number);
             }
         }
+        self.lossy = false;
         for number in 0..OBSERVERS.len() {
             self.speak(number, 1000);
+            // Whatever was lost before shows now.
+            if self.rig.tell(&mut self.observers[number].told, &[]) == Reaction::Resync {
+                self.begin(number);
+                self.speak(number, 1000);
+            }
         }
+        self.lossy = true;
         self.pass(0);
         for number in 0..OBSERVERS.len() {
             assert!(self.observers[number].dirty.is_empty() && self.observers[number].snapshot.is_none());
@@ -289,6 +312,7 @@ impl World {
 
     /// Everybody is well: what was told as an incident is over.
     fn heal(&mut self) {
+        self.lossy = false;
         for observer in &mut self.observers {
             for unit in 0..UNITS {
                 let (agent, unit_name) = name(unit);
