@@ -337,7 +337,14 @@ fn tell(rig: &mut Rig, observer: &mut Observer, unit: u32) -> Reaction {
             let places: Vec<_> = (0..=observer.handles + 2000).collect();
             let used: Vec<_> = observer.slots.values().map(|slot| slot.handle).collect();
             let free = places.into_iter().filter(|handle| !used.contains(handle));
-            free.map(|handle| rig.gone(&mut observer.told, handle)).last().unwrap()
+            let mut reaction = Reaction::Nothing;
+            for handle in free {
+                reaction = rig.gone(&mut observer.told, handle);
+                if reaction == Reaction::Resync {
+                    break;
+                }
+            }
+            reaction
         }
     };
     observer.unacked.push(unit);
