@@ -33,7 +33,7 @@ macro_rules! replays {
     };
 }
 
-replays! { base_frame config datagram key_file metadata roster state_file unsealed }
+replays! { base_frame config datagram key_file metadata report roster state_file unsealed }
 
 #[test]
 fn every_target_has_a_corpus_and_the_corpora_stay_small() {

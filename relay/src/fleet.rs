@@ -5,6 +5,7 @@
 //! and from time alone comes out of [`Fleet::poll_change`]; the picture itself is read through views.
 
 mod apply;
+mod causes;
 mod change;
 mod groups;
 mod incident;
@@ -21,6 +22,7 @@ mod silence;
 mod sweep;
 mod table;
 mod unit;
+mod words;
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},

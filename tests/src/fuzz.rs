@@ -8,6 +8,7 @@ pub mod config;
 pub mod datagram;
 pub mod key_file;
 pub mod metadata;
+pub mod report;
 pub mod roster;
 pub mod state_file;
 pub mod unsealed;
@@ -20,12 +21,13 @@ mod watch;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     ("base_frame", base_frame::body),
     ("config", config::body),
     ("datagram", datagram::body),
     ("key_file", key_file::body),
     ("metadata", metadata::body),
+    ("report", report::body),
     ("roster", roster::body),
     ("state_file", state_file::body),
     ("unsealed", unsealed::body),

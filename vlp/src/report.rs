@@ -308,7 +308,7 @@ impl<'a> FromObserver<'a> {
                     verdicts
                 },
                 blind: from.short_text()?,
-                critical: from.u8()? != 0,
+                critical: from.flag()?,
                 blind_ms: from.u64()?,
                 datagrams: [from.u64()?, from.u64()?, from.u64()?],
                 stalls: from.u64()?,

@@ -6,16 +6,9 @@
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
-use varta_vlp::{
-    subject::Verdict,
-    time::{Now, SECOND},
-};
+use varta_vlp::time::{Now, SECOND};
 
-use super::{
-    At, Change, Fleet, SilenceId,
-    groups::{Group, GroupKind},
-    unit::{Cause, Unit},
-};
+use super::{At, Change, Fleet, SilenceId};
 
 /// Names an incident for good. They rise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -122,12 +115,12 @@ pub struct Incident {
     /// Its members' places.
     pub(super) members: HashSet<u32>,
     /// Whether it goes on without members.
-    pinned: bool,
+    pub(super) pinned: bool,
     /// Whether it was told, and until when it waits to be.
     told: bool,
     waits: At,
     /// When it is over, unless something is bad again.
-    ends: At,
+    pub(super) ends: At,
 }
 
 impl Incident {
@@ -150,21 +143,18 @@ impl Incident {
     }
 }
 
-/// Lines of evidence.
-const EVIDENCE: usize = 8;
-
 /// Incidents, open and over.
 #[derive(Debug)]
 pub(super) struct Incidents {
-    open: HashMap<IncidentId, Incident>,
-    by_subject: HashMap<(Kind, String), IncidentId>,
+    pub(super) open: HashMap<IncidentId, Incident>,
+    pub(super) by_subject: HashMap<(Kind, String), IncidentId>,
     closed: VecDeque<Incident>,
     /// Those of the relay's life before, which the first to be bad for the same reason goes on with.
     dormant: HashMap<(Kind, String), Incident>,
     /// Units that turned bad, and until when they wait.
-    pending: VecDeque<(At, u32)>,
+    pub(super) pending: VecDeque<(At, u32)>,
     /// When which are to be told, or to be looked at for their end.
-    due: BTreeSet<(At, IncidentId)>,
+    pub(super) due: BTreeSet<(At, IncidentId)>,
     touched: BTreeSet<IncidentId>,
     newest: u64,
 }
@@ -246,7 +236,7 @@ impl Incidents {
     }
 
     /// The open incident of a subject, a new one if need be; `None` where too many are open.
-    fn find_or_open(&mut self, kind: Kind, subject: String, most: usize, now: Now) -> Option<IncidentId> {
+    pub(super) fn find_or_open(&mut self, kind: Kind, subject: String, most: usize, now: Now) -> Option<IncidentId> {
         let key = (kind, subject);
         if let Some(id) = self.by_subject.get(&key) {
             return Some(*id);
@@ -305,67 +295,8 @@ impl Fleet {
         true
     }
 
-    fn members_of(&self, id: IncidentId) -> Vec<u32> {
+    pub(super) fn members_of(&self, id: IncidentId) -> Vec<u32> {
         self.incidents.get(id).map(|incident| incident.members.iter().copied().collect()).unwrap_or_default()
-    }
-
-    /// A unit has another verdict, or the same for another reason.
-    pub(super) fn note_turn(&mut self, place: u32, is_bad: bool) {
-        let Some(unit) = self.units.get(place) else { return };
-        let member_of = unit.incident;
-        let stays = is_bad
-            && self.incidents.get(member_of).is_some_and(|incident| match (unit.cause, incident.kind) {
-                (Cause::Lost(_), kind) => kind == Kind::ObserverLost,
-                (Cause::Disputed(_), kind) => kind == Kind::Disputed,
-                (_, Kind::ObserverLost | Kind::Disputed | Kind::ObserverBlind) => false,
-                (_, kind) => (kind == Kind::Missing) == (unit.verdict == Some(Verdict::Missing)),
-            });
-        if member_of != IncidentId::NONE && !stays {
-            self.leave(place);
-        }
-        if stays {
-            self.incidents.touch(member_of);
-            // It is told with what is due next.
-            self.incidents.due.insert((self.at(), member_of));
-        } else if is_bad && let Some(id) = self.open_incident_of(place) {
-            // Whoever knows of the cause need not wait for it.
-            self.join(place, id);
-            self.incidents.due.insert((self.at(), id));
-        } else if is_bad {
-            self.incidents.pending.push_back((self.at().after(self.settings.settle), place));
-        }
-    }
-
-    /// The open incident of a unit's cause.
-    fn open_incident_of(&self, place: u32) -> Option<IncidentId> {
-        let cause = self.cause_of(self.units.get(place)?);
-        self.incidents.by_subject.get(&cause).copied()
-    }
-
-    fn leave(&mut self, place: u32) {
-        let ends = self.at().after(self.settings.settle);
-        let Some(unit) = self.units.get_mut(place) else { return };
-        let id = std::mem::replace(&mut unit.incident, IncidentId::NONE);
-        let Some(incident) = self.incidents.open.get_mut(&id) else { return };
-        incident.members.remove(&place);
-        if incident.members.is_empty() && !incident.pinned {
-            incident.ends = ends;
-            self.incidents.due.insert((ends, id));
-        } else {
-            self.incidents.touch(id);
-            self.incidents.due.insert((ends, id));
-        }
-    }
-
-    fn join(&mut self, place: u32, id: IncidentId) {
-        let Some(unit) = self.units.get_mut(place) else { return };
-        unit.incident = id;
-        let Some(incident) = self.incidents.open.get_mut(&id) else { return };
-        incident.members.insert(place);
-        incident.most = incident.most.max(incident.members.len());
-        incident.ends = At::NEVER;
-        self.incidents.touch(id);
-        self.units.mark(place, super::Dirty::Changed);
     }
 
     /// An observer's trouble begins: it is an incident whether or not it has members.
@@ -451,95 +382,7 @@ impl Fleet {
         }
     }
 
-    /// A unit that has been bad for a moment joins the incident of its cause.
-    fn place_unit(&mut self, place: u32) {
-        let Some(unit) = self.units.get(place) else { return };
-        if !unit.is_bad() || unit.incident != IncidentId::NONE {
-            return;
-        }
-        let (kind, subject) = self.cause_of(unit);
-        let group = match kind {
-            Kind::Host => unit.host,
-            Kind::Site => unit.site,
-            _ => super::unit::NOWHERE,
-        };
-        let id = match self.incidents.by_subject.get(&(kind, subject.clone())) {
-            Some(id) => Some(*id),
-            None if matches!(kind, Kind::Host | Kind::Site) => self.widen(kind, subject, group),
-            None => self.incidents.find_or_open(kind, subject, self.limits.incidents, self.now),
-        };
-        if let Some(id) = id {
-            self.join(place, id);
-        }
-    }
-
-    fn cause_of(&self, unit: &Unit) -> (Kind, String) {
-        match unit.cause {
-            Cause::Lost(observer) | Cause::NotYet(observer) => {
-                let name = self.observer_name(observer).map(|name| name.to_string());
-                return (Kind::ObserverLost, name.unwrap_or_default());
-            }
-            Cause::Disputed(_) => return (Kind::Disputed, self.path_of(unit)),
-            Cause::Said if unit.verdict == Some(Verdict::Missing) => return (Kind::Missing, String::new()),
-            Cause::Said => {}
-        }
-        let groups = [(Kind::Site, unit.site), (Kind::Host, unit.host)];
-        let named = groups.map(|(kind, number)| (kind, number, self.groups.get(number)));
-        for (kind, number, group) in named {
-            let Some(group) = group else { continue };
-            let down = match group.kind {
-                GroupKind::Host => self.groups.is_down(number),
-                // A site with one host is that host.
-                GroupKind::Site => self.groups.is_down(number) && !self.is_one_host(unit, group),
-            };
-            let known = self.incidents.by_subject.contains_key(&(kind, group.name.to_string()));
-            if down || known {
-                return (kind, group.name.to_string());
-            }
-        }
-        (Kind::Unit, self.path_of(unit))
-    }
-
-    /// Whether all that is to be alive in a unit's site is on the unit's host.
-    fn is_one_host(&self, unit: &Unit, site: &Group) -> bool {
-        self.groups.get(unit.host).is_some_and(|host| host.expected >= site.expected)
-    }
-
-    /// The incident of a host or site: the oldest one of its parts becomes it, and the others end in it.
-    fn widen(&mut self, kind: Kind, subject: String, group: u32) -> Option<IncidentId> {
-        let is_part = |incident: &Incident| {
-            let kinds = if kind == Kind::Site { &[Kind::Unit, Kind::Host][..] } else { &[Kind::Unit][..] };
-            kinds.contains(&incident.kind)
-                && !incident.members.is_empty()
-                && incident.members.iter().all(|member| {
-                    let unit = self.units.get(*member);
-                    unit.is_some_and(|unit| if kind == Kind::Site { unit.site == group } else { unit.host == group })
-                })
-        };
-        let mut parts: Vec<_> =
-            self.incidents.open().filter(|incident| is_part(incident)).map(|part| part.id).collect();
-        parts.sort_unstable();
-        let mut parts = parts.into_iter();
-        let Some(id) = parts.next() else {
-            return self.incidents.find_or_open(kind, subject, self.limits.incidents, self.now);
-        };
-        let incident = self.incidents.open.get_mut(&id)?;
-        let before = std::mem::replace(&mut incident.subject, subject.clone());
-        let before = (std::mem::replace(&mut incident.kind, kind), before);
-        self.incidents.by_subject.remove(&before);
-        self.incidents.by_subject.insert((kind, subject), id);
-        self.incidents.touch(id);
-        for part in parts {
-            for member in self.members_of(part) {
-                self.leave(member);
-                self.join(member, id);
-            }
-            self.close(part, Some(id));
-        }
-        Some(id)
-    }
-
-    fn close(&mut self, id: IncidentId, into: Option<IncidentId>) {
+    pub(super) fn close(&mut self, id: IncidentId, into: Option<IncidentId>) {
         let Some(mut incident) = self.incidents.open.remove(&id) else { return };
         self.incidents.touched.remove(&id);
         self.incidents.by_subject.remove(&(incident.kind, incident.subject.clone()));
@@ -569,61 +412,5 @@ impl Fleet {
         incident.silenced = silenced;
         let told = std::mem::replace(&mut incident.told, true);
         self.tell(if told { Change::Changed(id) } else { Change::Opened(id) });
-    }
-
-    /// A unit as people name it.
-    pub(super) fn path_of(&self, unit: &Unit) -> String {
-        let name = self.name_of(unit);
-        let unit = if name.unit.is_empty() { format!("pid:{}", name.pid) } else { name.unit };
-        match name.observer {
-            Some(observer) => format!("{}/{unit}@{observer}", name.agent),
-            None => format!("{}/{unit}", name.agent),
-        }
-    }
-
-    fn words_of(&self, incident: &Incident) -> (String, Vec<String>) {
-        let (subject, count) = (&incident.subject, incident.members.len());
-        let members = self.members(incident, EVIDENCE);
-        let units = || members.iter().filter_map(|place| self.units.get(*place));
-        let mut verdicts: Vec<_> = units().filter_map(|unit| unit.verdict).map(Verdict::name).collect();
-        verdicts.dedup();
-        let verdict = if let [verdict] = verdicts[..] { verdict } else { "down" };
-        let plural =
-            |count: usize, noun: &str| if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") };
-        let title = match incident.kind {
-            Kind::ObserverLost if count == 0 => format!("observer {subject} lost: others hear its units"),
-            Kind::ObserverLost => format!("observer {subject} lost: {} unknown", plural(count, "unit")),
-            Kind::ObserverBlind => format!("observer {subject} is blind"),
-            Kind::Site => format!("site {subject}: {} {verdict}", plural(count, "unit")),
-            Kind::Host => format!("host {subject}: {} {verdict}", plural(count, "unit")),
-            Kind::Unit => format!("{subject} {verdict}"),
-            Kind::Disputed => format!("{subject} disputed"),
-            Kind::Missing => format!("{} missing", plural(count, "agent")),
-        };
-        let mut evidence: Vec<_> = units().map(|unit| format!("{}: {}", self.path_of(unit), self.why(unit))).collect();
-        if let Some(observer) = self.observers.iter().find(|observer| *observer.name == **subject) {
-            match incident.kind {
-                Kind::ObserverLost => evidence.insert(0, self.evidence_of_loss(observer)),
-                Kind::ObserverBlind => evidence.insert(0, format!("it says: {}", observer.said.blindness.cause)),
-                _ => {}
-            }
-        }
-        evidence.truncate(EVIDENCE);
-        (title, evidence)
-    }
-
-    fn evidence_of_loss(&self, observer: &super::observer::Observer) -> String {
-        let views = observer.views;
-        let quiet = self.at().since(observer.last_heard) / SECOND;
-        // An observer is an agent of its peers, of its own name.
-        let beats = self.units.of_agent_named(&observer.name).find_map(|unit| {
-            let verdict = unit.verdict.filter(|_| unit.cause == Cause::Said)?;
-            Some(format!("; its peers say: {}", verdict.name()))
-        });
-        format!(
-            "nothing was heard from {} for {quiet} s; it has a word on {views} units{}",
-            observer.name,
-            beats.unwrap_or_default()
-        )
     }
 }

@@ -29,6 +29,15 @@ impl<'a> Reader<'a> {
         self.array().map(u8::from_le_bytes)
     }
 
+    /// 0 or 1.
+    pub(super) fn flag(&mut self) -> Result<bool, ReportError> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            other => Err(ReportError::BadValue(other)),
+        }
+    }
+
     pub(super) fn u16(&mut self) -> Result<u16, ReportError> {
         self.array().map(u16::from_le_bytes)
     }

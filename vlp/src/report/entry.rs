@@ -170,7 +170,7 @@ impl<'a> Entry<'a> {
             verdict: pick(&Verdict::ALL, from.u8()?)?,
             status: pick(&[Status::Ok, Status::Degraded, Status::Critical], from.u8()?)?,
             class: pick(&Class::ALL, from.u8()?)?,
-            ended: pick(&[false, true], from.u8()?)?,
+            ended: from.flag()?,
             payload: from.u32()?,
             age_ms: from.optional_u32()?,
             span_ms: from.optional_u32()?,
