@@ -1,5 +1,8 @@
 //! What one relay is to be told, what it was told, and what it has taken: pure.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -57,6 +60,8 @@ pub(super) struct Feed {
     dirty: Handles,
     touches: Vec<Touch>,
     snapshot: Snapshot,
+    /// The number with which the newest snapshot began: it stands for what was dirty then.
+    begun: u64,
     connected: bool,
     /// What was written and is to be sent.
     pub(super) out: Vec<u8>,
@@ -76,6 +81,7 @@ impl Feed {
             dirty: Handles::default(),
             touches: Vec::new(),
             snapshot: Snapshot::Wanted,
+            begun: 0,
             connected: false,
             out: Vec::new(),
             entries: 0,
@@ -105,6 +111,11 @@ impl Feed {
         self.dirty.mark(handle);
     }
 
+    #[cfg(test)]
+    fn is_dirty(&self, handle: u32) -> bool {
+        self.dirty.has(handle)
+    }
+
     /// What moves of a slot may be told, if there is room.
     pub(super) fn touch(&mut self, touch: Touch) {
         if self.connected && self.snapshot == Snapshot::Done && self.touches.len() < TOUCHES {
@@ -120,7 +131,7 @@ impl Feed {
     /// The relay is there, and has everything up to `held`; 0 asks for a snapshot.
     pub(super) fn welcomed(&mut self, held: u64) {
         self.connected = true;
-        if held == 0 || held < self.acked || held > self.sent {
+        if held < self.begun.max(self.acked).max(1) || held > self.sent {
             self.start_over();
         } else {
             (self.sent, self.acked) = (held, held);
@@ -174,6 +185,7 @@ impl Feed {
             self.snapshot = Snapshot::At(0);
             self.snapshots += 1;
             self.say(Vec::new(), |seq, room| FromObserver::Snapshot { seq }.write(room))?;
+            self.begun = self.sent;
         }
         if self.dirty.len() > 0 {
             let mut handles = Vec::new();

@@ -34,6 +34,11 @@ impl Handles {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn has(&self, handle: u32) -> bool {
+        self.list.contains(&handle)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.list.len()
     }
