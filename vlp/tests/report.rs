@@ -1,7 +1,10 @@
 //! What an observer and a relay say to each other: there and back, cut short, and bent.
 
+mod cases;
+
 use std::net::IpAddr;
 
+use cases::cases;
 use proptest::prelude::*;
 use varta_vlp::{
     AgentId, Status, UnitId,
@@ -241,6 +244,8 @@ prop_compose! {
 }
 
 proptest! {
+    #![proptest_config(cases(128, 2))]
+
     #[test]
     fn entries_read_back(made in prop::collection::vec(made(), 1..5), touch in any::<(u32, u32, u32)>(), times in (number(), number())) {
         let mut room = vec![0; Draft::ROOM];

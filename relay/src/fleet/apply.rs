@@ -89,6 +89,9 @@ impl Fleet {
         let Some(observer) = self.observers.get_mut(number) else { return };
         if let Some(known) = observer.record_mut(view) {
             record.next = known.next;
+            if entry.since_ms.is_none() && known.verdict == record.verdict {
+                record.since = known.since;
+            }
             self.labels.give_back(known.labels);
             *known = record;
             self.units.mark(place, Dirty::Changed);

@@ -23,6 +23,24 @@ macro_rules! assets {
 const ASSETS: &[Asset] = assets! {
     "index.html": "text/html; charset=utf-8",
     "style.css": "text/css; charset=utf-8",
+    "app.js": "text/javascript; charset=utf-8",
+    "api.js": "text/javascript; charset=utf-8",
+    "dom.js": "text/javascript; charset=utf-8",
+    "events.js": "text/javascript; charset=utf-8",
+    "fleet.js": "text/javascript; charset=utf-8",
+    "grid.js": "text/javascript; charset=utf-8",
+    "incidents.js": "text/javascript; charset=utf-8",
+    "model.js": "text/javascript; charset=utf-8",
+    "observers.js": "text/javascript; charset=utf-8",
+    "unit.js": "text/javascript; charset=utf-8",
+    "up.svg": "image/svg+xml",
+    "degraded.svg": "image/svg+xml",
+    "critical.svg": "image/svg+xml",
+    "stalled.svg": "image/svg+xml",
+    "departed.svg": "image/svg+xml",
+    "held.svg": "image/svg+xml",
+    "missing.svg": "image/svg+xml",
+    "unknown.svg": "image/svg+xml",
 };
 
 /// They change with the program only: a browser asks each time, and is told that it has them.
