@@ -10,11 +10,12 @@ use std::{
 use tokio::sync::Notify;
 use varta_daemon::clock::Clock;
 use varta_link::Closer;
-use varta_vlp::time::{MonoNs, Now};
+use varta_vlp::time::{MILLI, MonoNs, Now};
 
 use crate::{
-    fleet::{Change, Fleet},
+    fleet::{Change, Fleet, SavedIncident},
     journal::Journal,
+    store::{Store, UnitRow, key_of},
 };
 
 /// The fleet, and everybody who is told of it. Cheap to clone.
@@ -31,16 +32,37 @@ struct Inner {
 struct State {
     fleet: Fleet,
     journal: Journal,
+    store: Option<Store>,
     /// When the timer is to ring as far as it knows.
     due: MonoNs,
+}
+
+/// Has the store remember a change.
+fn remember(store: &Store, fleet: &Fleet, now: Now, change: &Change) {
+    match change {
+        Change::Unit { place, name, to, since_ms, .. } => {
+            let key = key_of(&name.key, name.observer.as_deref());
+            let row = fleet.saved_unit(*place).filter(|saved| saved.key == name.key);
+            let row = row.map(|saved| UnitRow::of(&saved));
+            // What is gone is gone from now on.
+            let at_ms = if to.is_some() { *since_ms } else { now.wall.0 / MILLI };
+            store.note(|pending| pending.turn(key, row, at_ms, *to));
+        }
+        Change::Opened(id) | Change::Changed(id) | Change::Closed(id) => {
+            if let Some(incident) = fleet.incident(*id) {
+                store.note(|pending| pending.incident(SavedIncident::of(incident)));
+            }
+        }
+        Change::Observer { .. } | Change::Full => {}
+    }
 }
 
 impl Desk {
     /// A desk for this fleet, whose changes `journal` tells.
     #[must_use]
-    pub(crate) fn new(fleet: Fleet, journal: Journal) -> Self {
+    pub(crate) fn new(fleet: Fleet, journal: Journal, store: Option<Store>) -> Self {
         Self(Arc::new(Inner {
-            state: Mutex::new(State { fleet, journal, due: MonoNs::NEVER }),
+            state: Mutex::new(State { fleet, journal, store, due: MonoNs::NEVER }),
             sooner: Notify::new(),
             links: Mutex::default(),
         }))
@@ -55,12 +77,19 @@ impl Desk {
         let mut state = self.state();
         let now = Clock::now();
         let done = step(&mut state.fleet, now);
-        let State { fleet, journal, due } = &mut *state;
+        let State { fleet, journal, store, due } = &mut *state;
         while let Some(change) = fleet.poll_change() {
             journal.tell(fleet, now, &change);
+            if let Some(store) = store {
+                remember(store, fleet, now, &change);
+            }
             if change == Change::Full {
                 tracing::warn!("no room for another unit; raise limits.units of relay.toml");
             }
+        }
+        if let Some(store) = store.as_ref().filter(|_| fleet.silences_changed()) {
+            let silences = fleet.silences().cloned().collect();
+            store.note(|pending| pending.silences(silences));
         }
         journal.announce();
         let before = std::mem::replace(due, fleet.poll_timeout());

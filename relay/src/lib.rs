@@ -13,5 +13,6 @@ mod http;
 mod journal;
 mod metrics;
 mod session;
+mod store;
 
 pub use run::{Addresses, RunError, RunOptions, Running, run, start};

@@ -16,10 +16,18 @@ pub(crate) struct Fixed {
     incidents: [u64; Kind::ALL.len()],
     refusals: [(Refusal, u64); Refusal::ALL.len()],
     dashboards: usize,
+    /// Failed writes of history, and whether the newest one failed; none where none is kept.
+    store: Option<(u64, bool)>,
 }
 
 impl Fixed {
-    pub(crate) fn read(fleet: &Fleet, now: Now, refusals: &Refusals, dashboards: usize) -> Self {
+    pub(crate) fn read(
+        fleet: &Fleet,
+        now: Now,
+        refusals: &Refusals,
+        dashboards: usize,
+        store: Option<(u64, bool)>,
+    ) -> Self {
         let mut incidents = [0; Kind::ALL.len()];
         for incident in fleet.open_incidents() {
             incidents[incident.kind as usize] += 1;
@@ -34,6 +42,7 @@ impl Fixed {
             incidents,
             refusals: refusals.read(),
             dashboards,
+            store,
         }
     }
 
@@ -75,6 +84,10 @@ impl Fixed {
             "version",
             [(env!("CARGO_PKG_VERSION"), 1)],
         )?;
+        if let Some((failures, failing)) = self.store {
+            families.counter("varta_relay_store_failures_total", "Writes of history that failed.", failures)?;
+            families.gauge("varta_relay_store_failing", "1 while history cannot be written.", failing.into())?;
+        }
         let mut text = Vec::new();
         families.render(&mut text)?;
         Ok(text)

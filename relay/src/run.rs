@@ -22,7 +22,10 @@ use varta_daemon::{
 };
 use varta_keys::RelayKeyFile;
 use varta_link::{Allowed, Identity, Limits as LinkLimits, Listener};
-use varta_vlp::key::{Peer, PublicKey};
+use varta_vlp::{
+    key::{Peer, PublicKey},
+    time::{MILLI, Now},
+};
 
 pub use self::error::{Failure, Misconfiguration, RunError};
 use crate::{
@@ -31,6 +34,7 @@ use crate::{
     http::{App, Setup},
     journal::Journal,
     session,
+    store::{Keep, Loaded, Store},
 };
 
 /// Is told where a relay listens.
@@ -201,12 +205,23 @@ impl Prepared {
         let address = config.link.listen.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 9920)));
         let mut listener = Listener::bind(address, &identity, allowed.clone(), limits).map_err(Failure::Link)?;
         let started = Clock::now();
+        let opened = config.relay.state_dir.as_deref().map(|directory| {
+            let keep = Keep { ms: nanos(config.history.keep) / MILLI, bytes: config.history.max_bytes.into() };
+            Store::open(directory, keep, wall_ms)
+        });
+        let (store, loaded) = opened.transpose().map_err(Failure::Store)?.unzip();
+        if store.is_none() {
+            tracing::warn!("no relay.state_dir: no history is kept, and a restart forgets everything");
+        }
         let ring = Ring::default();
         let desk = {
             let limits = Limits { units: config.limits.units as usize, ..Limits::default() };
             let mut fleet = Fleet::new(started, limits, settings(&config.fleet));
             fleet.set_allowed(started, &allowances);
-            Desk::new(fleet, Journal::new(started, ring.clone()))
+            if let Some(loaded) = loaded {
+                restore(&mut fleet, started, loaded);
+            }
+            Desk::new(fleet, Journal::new(started, ring.clone()), store.clone())
         };
         // Its first deadlines are noted by this.
         desk.act(|_, _| ());
@@ -218,6 +233,7 @@ impl Prepared {
         tracing::info!("{name} takes observers on {}, as {}", addresses.link, addresses.pin);
         let app = App::new(Setup {
             desk: desk.clone(),
+            store: store.clone(),
             ring,
             name: name.clone(),
             started: started.wall,
@@ -234,6 +250,7 @@ impl Prepared {
         if let Some(address) = addresses.http {
             tracing::info!("{name} serves http://{address}");
         }
+        let writer = store.as_ref().map(Store::spawn).transpose().map_err(RunError::system("start a thread"))?;
         let timing = tokio::spawn({
             let desk = desk.clone();
             async move { desk.keep_time().await }
@@ -274,8 +291,30 @@ impl Prepared {
             serving.finish().await;
         }
         listener.close("the relay is stopping").await;
+        if let Some(writer) = writer {
+            writer.finish();
+        }
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// This instant, milliseconds since the Unix epoch.
+fn wall_ms() -> u64 {
+    Clock::now().wall.0 / MILLI
+}
+
+/// Brings back what was known before.
+fn restore(fleet: &mut Fleet, now: Now, loaded: Loaded) {
+    let Loaded { units, incidents, silences, gap } = loaded;
+    if let Some((from, until)) = gap {
+        let (known, away) = (units.len(), (until - from) / 1000);
+        tracing::info!("{known} units are known from before; the relay was away for {away} s");
+    }
+    units.iter().for_each(|unit| fleet.restore_unit(now, unit));
+    incidents.into_iter().for_each(|incident| fleet.restore_incident(now, incident));
+    for silence in silences {
+        fleet.restore_silence(now, silence);
     }
 }
 

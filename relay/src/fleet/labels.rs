@@ -82,6 +82,11 @@ impl LabelSets {
         self.free.push(number);
     }
 
+    /// As they were told; nothing of the empty one.
+    pub(super) fn bytes(&self, number: u32) -> &[u8] {
+        get(&self.sets, number).map_or(&[], |set| &set.bytes)
+    }
+
     /// Keys and values.
     pub(super) fn iter(&self, number: u32) -> impl Iterator<Item = (&str, &str)> {
         let set = get(&self.sets, number).and_then(|set| Metadata::parse(&set.bytes).ok());

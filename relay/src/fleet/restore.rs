@@ -7,7 +7,7 @@ use varta_vlp::{
 };
 
 use super::{
-    Acknowledgement, At, Fleet, IncidentId, Kind,
+    Acknowledgement, At, Fleet, Incident, IncidentId, Kind,
     incident::Incidents,
     link::number_of,
     observer::State,
@@ -33,7 +33,7 @@ pub struct SavedUnit {
 }
 
 /// An incident that was known.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SavedIncident {
     /// Its name.
     pub id: IncidentId,
@@ -55,7 +55,40 @@ pub struct SavedIncident {
     pub acked: Option<Acknowledgement>,
 }
 
+impl SavedIncident {
+    /// An incident, to be remembered.
+    #[must_use]
+    pub fn of(incident: &Incident) -> Self {
+        Self {
+            id: incident.id,
+            kind: incident.kind,
+            subject: incident.subject.clone(),
+            title: incident.title.clone(),
+            opened_ms: incident.opened_ms,
+            closed_ms: incident.closed_ms,
+            most: incident.most,
+            evidence: incident.evidence.clone(),
+            acked: incident.acked.clone(),
+        }
+    }
+}
+
 impl Fleet {
+    /// A unit as it is to be remembered.
+    #[must_use]
+    pub fn saved_unit(&self, place: u32) -> Option<SavedUnit> {
+        let unit = self.units.get(place)?;
+        let names = self.observers_of(unit).into_iter().filter_map(|number| self.observer_name(number));
+        Some(SavedUnit {
+            key: unit.key,
+            agent: unit.agent.to_string(),
+            unit: unit.name.to_string(),
+            pid: self.name_of(unit).pid,
+            observers: names.map(|name| name.to_string()).collect(),
+            labels: self.labels.bytes(unit.labels).to_vec(),
+        })
+    }
+
     /// Brings a unit back: unknown until one of its observers speaks of it, or has said everything without it. Units of
     /// observers that are not on the list are forgotten.
     pub fn restore_unit(&mut self, now: Now, saved: &SavedUnit) {

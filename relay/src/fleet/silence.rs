@@ -58,6 +58,8 @@ const MEMBERS: usize = 1000;
 pub(super) struct Silences {
     all: BTreeMap<SilenceId, (At, Silence)>,
     newest: u64,
+    /// Whether they are others than when that was asked last.
+    changed: bool,
 }
 
 impl Silences {
@@ -118,8 +120,14 @@ impl Fleet {
         }
     }
 
+    /// Whether silences were added or have ended since this was asked last.
+    pub fn silences_changed(&mut self) -> bool {
+        std::mem::take(&mut self.silences.changed)
+    }
+
     /// Finds out which incidents are silenced now.
     fn silence_anew(&mut self) {
+        self.silences.changed = true;
         let changed: Vec<(IncidentId, _)> = self
             .incidents
             .open()

@@ -19,7 +19,8 @@ const STEP: u32 = 2000;
 pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Failure> {
     let turn = app.0.long_answers.acquire().await;
     let _turn = turn.map_err(|error| Failure::internal(error.to_string()))?;
-    let fixed = app.0.desk.look(|fleet, now| Fixed::read(fleet, now, &app.0.refusals, app.0.live.followers()));
+    let store = app.0.store.as_ref().map(crate::store::Store::failures);
+    let fixed = app.0.desk.look(|fleet, now| Fixed::read(fleet, now, &app.0.refusals, app.0.live.followers(), store));
     let mut text = fixed.render().map_err(|error| Failure::internal(error.to_string()))?;
     let mut series = Series::new(app.per_agent());
     let mut cursor = series.wants_units().then_some(0);

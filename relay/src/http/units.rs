@@ -14,9 +14,12 @@ use varta_vlp::{
 use super::{
     App,
     ask::Asked,
-    body::{UnitBody, ViewBody},
+    body::{UnitBody, ViewBody, wall_ms},
 };
-use crate::fleet::UnitKey;
+use crate::{
+    fleet::UnitKey,
+    store::{History, key_of},
+};
 
 /// Places that one step looks at; between two steps others have their turn.
 const STEP: u32 = 2000;
@@ -70,6 +73,8 @@ pub(super) struct Detail {
     #[serde(flatten)]
     unit: UnitBody,
     views: Vec<ViewBody>,
+    /// None where none is kept.
+    history: Option<History>,
 }
 
 pub(super) async fn unit(
@@ -86,12 +91,22 @@ pub(super) async fn unit(
         };
         keys(&agent, &unit, observer).into_iter().find_map(|key| {
             let view = fleet.unit(&key)?;
-            Some(Detail {
+            let detail = Detail {
                 unit: UnitBody::of(fleet, now, &view),
                 views: view.views().map(|view| ViewBody::of(now, &view)).collect(),
-            })
+                history: None,
+            };
+            Some((detail, key_of(&key, whose.observer.as_deref()), wall_ms(now)))
         })
     });
+    let found = match (found, app.0.store.clone()) {
+        (Some((detail, key, now_ms)), Some(store)) => {
+            // The disk may be slow.
+            let history = tokio::task::spawn_blocking(move || store.history(&key, now_ms)).await;
+            Some(Detail { history: history.map_err(|error| Failure::internal(error.to_string()))?, ..detail })
+        }
+        (found, _) => found.map(|(detail, ..)| detail),
+    };
     found.map(Json).ok_or_else(|| {
         Failure::not_found(format!(
             "no unit \"{unit}\" of agent \"{agent}\": name each as /api/v1/agents shows it; a unit without a name is \

@@ -7,6 +7,8 @@ use varta_config::ConfigError;
 use varta_daemon::http::{self, TokenError};
 use varta_link::LinkError;
 
+use crate::store::StoreError;
+
 /// Why a relay does not run, or runs no longer. Its text names the file or address and the remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -41,6 +43,9 @@ pub enum Failure {
     /// Observers cannot be listened for.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// History cannot be kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// HTTP cannot listen.
     #[error("cannot serve HTTP on {address}: {error}{}", http::advice(error))]
     Http {
