@@ -13,9 +13,11 @@ use varta_link::Closer;
 use varta_vlp::time::{MILLI, MonoNs, Now};
 
 use crate::{
-    fleet::{Change, Fleet, SavedIncident},
+    fleet::{Change, Fleet, IncidentId, SavedIncident},
+    http::IncidentBody,
     journal::Journal,
     store::{Store, UnitRow, key_of},
+    webhook::{Hook, Notice},
 };
 
 /// The fleet, and everybody who is told of it. Cheap to clone.
@@ -33,8 +35,22 @@ struct State {
     fleet: Fleet,
     journal: Journal,
     store: Option<Store>,
+    hooks: Vec<Hook>,
     /// When the timer is to ring as far as it knows.
     due: MonoNs,
+}
+
+/// Has webhooks told of an incident.
+fn notify(hooks: &[Hook], fleet: &Fleet, id: IncidentId) {
+    let Some(incident) = fleet.incident(id).filter(|_| !hooks.is_empty()) else { return };
+    let body = serde_json::to_value(IncidentBody::of(fleet, incident)).unwrap_or_default();
+    let notice = Notice {
+        id: id.0,
+        open: incident.closed_ms.is_none(),
+        silenced: incident.silenced.is_some(),
+        incident: Arc::new(body),
+    };
+    hooks.iter().for_each(|hook| hook.tell(notice.clone()));
 }
 
 /// Has the store remember a change.
@@ -60,9 +76,9 @@ fn remember(store: &Store, fleet: &Fleet, now: Now, change: &Change) {
 impl Desk {
     /// A desk for this fleet, whose changes `journal` tells.
     #[must_use]
-    pub(crate) fn new(fleet: Fleet, journal: Journal, store: Option<Store>) -> Self {
+    pub(crate) fn new(fleet: Fleet, journal: Journal, store: Option<Store>, hooks: Vec<Hook>) -> Self {
         Self(Arc::new(Inner {
-            state: Mutex::new(State { fleet, journal, store, due: MonoNs::NEVER }),
+            state: Mutex::new(State { fleet, journal, store, hooks, due: MonoNs::NEVER }),
             sooner: Notify::new(),
             links: Mutex::default(),
         }))
@@ -77,9 +93,12 @@ impl Desk {
         let mut state = self.state();
         let now = Clock::now();
         let done = step(&mut state.fleet, now);
-        let State { fleet, journal, store, due } = &mut *state;
+        let State { fleet, journal, store, hooks, due } = &mut *state;
         while let Some(change) = fleet.poll_change() {
             journal.tell(fleet, now, &change);
+            if let Change::Opened(id) | Change::Changed(id) | Change::Closed(id) = &change {
+                notify(hooks, fleet, *id);
+            }
             if let Some(store) = store {
                 remember(store, fleet, now, &change);
             }

@@ -30,7 +30,8 @@ use varta_daemon::http::{Failure, Followers, Guard, Open, Ring, guard};
 use varta_link::Refusals;
 use varta_vlp::time::WallNs;
 
-use crate::{desk::Desk, store::Store};
+use crate::{desk::Desk, store::Store, webhook::Hook};
+pub(crate) use body::IncidentBody;
 use live::Live;
 
 /// Most event streams at once, beside the dashboards'; a further one is told 503.
@@ -50,6 +51,7 @@ const POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'none'; f
 pub(crate) struct Setup {
     pub(crate) desk: Desk,
     pub(crate) store: Option<Store>,
+    pub(crate) hooks: Vec<Hook>,
     pub(crate) ring: Ring,
     pub(crate) name: String,
     pub(crate) started: WallNs,
@@ -68,6 +70,7 @@ pub(crate) struct App(Arc<Inner>);
 struct Inner {
     desk: Desk,
     store: Option<Store>,
+    hooks: Vec<Hook>,
     followers: Followers,
     live: Live,
     grid: grid::Cache,
@@ -88,11 +91,12 @@ fn is_open(path: &str) -> bool {
 
 impl App {
     pub(crate) fn new(setup: Setup) -> Self {
-        let Setup { desk, store, ring, name, started, token, dashboards, per_agent, refusals } = setup;
+        let Setup { desk, store, hooks, ring, name, started, token, dashboards, per_agent, refusals } = setup;
         let stopping = watch::Sender::new(false);
         Self(Arc::new(Inner {
             desk,
             store,
+            hooks,
             followers: Followers::new(ring, FOLLOWERS, stopping.clone()),
             live: Live::new(format!("{:x}", started.0), dashboards, stopping.clone()),
             grid: grid::Cache::default(),

@@ -14,5 +14,6 @@ mod journal;
 mod metrics;
 mod session;
 mod store;
+mod webhook;
 
 pub use run::{Addresses, RunError, RunOptions, Running, run, start};

@@ -1,6 +1,9 @@
 //! The relay's metrics.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use varta_config::PerAgent;
 use varta_daemon::metrics::Families;
@@ -8,6 +11,7 @@ use varta_link::{Refusal, Refusals};
 use varta_vlp::{subject::Verdict, time::Now};
 
 use crate::fleet::{Counts, Fleet, Kind, ObserverState, UnitView};
+use crate::webhook::Hook;
 
 /// What is counted, read at one instant.
 pub(crate) struct Fixed {
@@ -18,6 +22,7 @@ pub(crate) struct Fixed {
     dashboards: usize,
     /// Failed writes of history, and whether the newest one failed; none where none is kept.
     store: Option<(u64, bool)>,
+    hooks: Vec<Hook>,
 }
 
 impl Fixed {
@@ -27,6 +32,7 @@ impl Fixed {
         refusals: &Refusals,
         dashboards: usize,
         store: Option<(u64, bool)>,
+        hooks: &[Hook],
     ) -> Self {
         let mut incidents = [0; Kind::ALL.len()];
         for incident in fleet.open_incidents() {
@@ -43,6 +49,7 @@ impl Fixed {
             refusals: refusals.read(),
             dashboards,
             store,
+            hooks: hooks.to_vec(),
         }
     }
 
@@ -88,6 +95,21 @@ impl Fixed {
             families.counter("varta_relay_store_failures_total", "Writes of history that failed.", failures)?;
             families.gauge("varta_relay_store_failing", "1 while history cannot be written.", failing.into())?;
         }
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let outcomes = self.hooks.iter().flat_map(|hook| {
+            let counts = &hook.counts;
+            let counts = [
+                ("delivered", &counts.delivered),
+                ("retried", &counts.retried),
+                ("given_up", &counts.given_up),
+                ("lost", &counts.lost),
+            ];
+            counts.map(|(outcome, count)| ([hook.name.as_str(), outcome], read(count)))
+        });
+        let name = ("varta_relay_webhooks_total", "What became of notices, by webhook and outcome.");
+        families.counters(name, ["webhook", "outcome"], outcomes)?;
+        let waiting = self.hooks.iter().map(|hook| (hook.name.as_str(), read(&hook.counts.waiting)));
+        families.gauges(("varta_relay_webhook_waiting", "Notices that wait, by webhook."), "webhook", waiting)?;
         let mut text = Vec::new();
         families.render(&mut text)?;
         Ok(text)

@@ -35,6 +35,7 @@ use crate::{
     journal::Journal,
     session,
     store::{Keep, Loaded, Store},
+    webhook::Hook,
 };
 
 /// Is told where a relay listens.
@@ -213,6 +214,8 @@ impl Prepared {
         if store.is_none() {
             tracing::warn!("no relay.state_dir: no history is kept, and a restart forgets everything");
         }
+        let hooks = config.webhook.iter().map(|webhook| Hook::open(webhook, &name)).collect::<Result<Vec<_>, _>>();
+        let hooks = hooks.map_err(Misconfiguration::Webhook)?;
         let ring = Ring::default();
         let desk = {
             let limits = Limits { units: config.limits.units as usize, ..Limits::default() };
@@ -221,7 +224,7 @@ impl Prepared {
             if let Some(loaded) = loaded {
                 restore(&mut fleet, started, loaded);
             }
-            Desk::new(fleet, Journal::new(started, ring.clone()), store.clone())
+            Desk::new(fleet, Journal::new(started, ring.clone()), store.clone(), hooks.clone())
         };
         // Its first deadlines are noted by this.
         desk.act(|_, _| ());
@@ -234,6 +237,7 @@ impl Prepared {
         let app = App::new(Setup {
             desk: desk.clone(),
             store: store.clone(),
+            hooks,
             ring,
             name: name.clone(),
             started: started.wall,

@@ -20,7 +20,10 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Failure>
     let turn = app.0.long_answers.acquire().await;
     let _turn = turn.map_err(|error| Failure::internal(error.to_string()))?;
     let store = app.0.store.as_ref().map(crate::store::Store::failures);
-    let fixed = app.0.desk.look(|fleet, now| Fixed::read(fleet, now, &app.0.refusals, app.0.live.followers(), store));
+    let fixed = app
+        .0
+        .desk
+        .look(|fleet, now| Fixed::read(fleet, now, &app.0.refusals, app.0.live.followers(), store, &app.0.hooks));
     let mut text = fixed.render().map_err(|error| Failure::internal(error.to_string()))?;
     let mut series = Series::new(app.per_agent());
     let mut cursor = series.wants_units().then_some(0);

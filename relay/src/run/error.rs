@@ -7,7 +7,7 @@ use varta_config::ConfigError;
 use varta_daemon::http::{self, TokenError};
 use varta_link::LinkError;
 
-use crate::store::StoreError;
+use crate::{store::StoreError, webhook::WebhookError};
 
 /// Why a relay does not run, or runs no longer. Its text names the file or address and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +34,9 @@ pub enum Misconfiguration {
     /// The file with the bearer token.
     #[error(transparent)]
     Token(TokenError),
+    /// A webhook.
+    #[error(transparent)]
+    Webhook(WebhookError),
 }
 
 /// What went wrong.

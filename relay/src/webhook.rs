@@ -1,0 +1,225 @@
+//! Telling others of incidents: once when one opens and once when it is over.
+//!
+//! Each target has a thread of its own and a queue of its own: one that is slow, or away, holds up nobody, and is told later
+//! what still matters then.
+
+mod body;
+mod post;
+mod queue;
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    time::Duration,
+};
+
+use serde_json::Value;
+use varta_config::{Webhook, WebhookKind};
+use varta_daemon::{clock::Clock, http::read_token};
+
+use body::{Template, alerts};
+use post::{Answer, Post};
+use queue::{Queue, Timing};
+
+/// Notices that wait for a target's thread; further ones are counted and lost.
+const WAITING: usize = 4096;
+/// How often an Alertmanager is told again of what is open.
+const REPEAT: Duration = Duration::from_secs(60);
+
+/// Why a webhook cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WebhookError {
+    /// The file with its token.
+    #[error(transparent)]
+    Token(#[from] varta_daemon::http::TokenError),
+    /// Its template cannot be read.
+    #[error("{}: cannot be read: {error}", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// Its template is none.
+    #[error("{}: {problem}", file.display())]
+    Template {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+}
+
+/// An incident, as webhooks are told of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Notice {
+    pub(crate) id: u64,
+    pub(crate) open: bool,
+    pub(crate) silenced: bool,
+    /// As the API shows it.
+    pub(crate) incident: Arc<Value>,
+}
+
+/// What a target has counted.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) delivered: AtomicU64,
+    /// Tries that are tried again.
+    pub(crate) retried: AtomicU64,
+    /// What the target refused for good, or was tried for too long.
+    pub(crate) given_up: AtomicU64,
+    /// What found no room.
+    pub(crate) lost: AtomicU64,
+    pub(crate) waiting: AtomicU64,
+}
+
+/// One target: where notices are handed in.
+#[derive(Clone)]
+pub(crate) struct Hook {
+    sender: SyncSender<Notice>,
+    /// Its address without what may be secret in it.
+    pub(crate) name: String,
+    pub(crate) counts: Arc<Counts>,
+}
+
+impl Hook {
+    /// Opens a target and starts its thread, for the relay of this name.
+    ///
+    /// # Errors
+    /// [`WebhookError`], or the system's.
+    pub(crate) fn open(webhook: &Webhook, relay: &str) -> Result<Self, WebhookError> {
+        let token = webhook.token_file.as_deref().map(read_token).transpose()?;
+        let template = webhook.template.as_deref().map(Template::load).transpose()?;
+        let (sender, receiver) = sync_channel(WAITING);
+        let counts = Arc::new(Counts::default());
+        let name = name_of(&webhook.url);
+        let target = Target {
+            post: Post::new(&webhook.url, webhook.kind, token, webhook.timeout),
+            kind: webhook.kind,
+            template,
+            relay: relay.to_owned(),
+            name: name.clone(),
+            queue: Queue::new(Timing { retry_for: webhook.retry_for, ..Timing::default() }),
+            counts: Arc::clone(&counts),
+        };
+        let turn = move || target.run(&receiver);
+        // A thread that cannot be started is a target that is never told; the system says why.
+        if let Err(error) = std::thread::Builder::new().name("varta-webhook".to_owned()).spawn(turn) {
+            tracing::error!(webhook = name, "no thread can be started for a webhook: {error}");
+        }
+        Ok(Self { sender, name, counts })
+    }
+
+    /// Hands in a notice, without waiting.
+    pub(crate) fn tell(&self, notice: Notice) {
+        if self.sender.try_send(notice).is_err() {
+            self.counts.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// An address without a query, which may hold a secret, nor all of its path, which may, too.
+fn name_of(url: &str) -> String {
+    let end = url.find(['?', '#']).unwrap_or(url.len());
+    let (head, _) = url.split_at(end);
+    let host = head.find("://").and_then(|at| head[at + 3..].find('/').map(|slash| at + 3 + slash));
+    head[..host.unwrap_or(head.len())].to_owned()
+}
+
+struct Target {
+    post: Post,
+    kind: WebhookKind,
+    template: Option<Template>,
+    relay: String,
+    name: String,
+    queue: Queue,
+    counts: Arc<Counts>,
+}
+
+impl Target {
+    /// Delivers until nobody can hand anything in any more.
+    fn run(mut self, receiver: &Receiver<Notice>) {
+        let mut failing = false;
+        let mut again = Clock::now().mono;
+        loop {
+            let now = Clock::now().mono;
+            let repeats = self.kind == WebhookKind::Alertmanager && self.queue.has_open();
+            let due = self.queue.due().min(if repeats { again } else { varta_vlp::time::MonoNs::NEVER });
+            let wait = Duration::from_nanos(due.since(now)).min(REPEAT);
+            match receiver.recv_timeout(wait) {
+                Ok(notice) => self.queue.update(Clock::now().mono, notice),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            let now = Clock::now().mono;
+            if repeats && again <= now {
+                again = now.after(u64::try_from(REPEAT.as_nanos()).unwrap_or(u64::MAX));
+                // What is missed now is told in a minute.
+                let _ = self.post.send(&alerts(&self.relay, self.queue.open()));
+            }
+            self.deliver(&mut failing);
+            let expired = self.queue.expire(Clock::now().mono);
+            self.counts.given_up.fetch_add(expired, Ordering::Relaxed);
+            self.counts.waiting.store(self.queue.len() as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Tries what is due.
+    fn deliver(&mut self, failing: &mut bool) {
+        while let Some(notice) = self.queue.next(Clock::now().mono) {
+            let answer = match &self.template {
+                _ if self.kind == WebhookKind::Alertmanager => self.post.send(&alerts(&self.relay, [notice])),
+                Some(template) => self.post.send(&template.render(&self.relay, notice)),
+                None => self.post.send(&body::json(&self.relay, notice)),
+            };
+            let now = Clock::now().mono;
+            match answer {
+                Answer::Taken => {
+                    self.counts.delivered.fetch_add(1, Ordering::Relaxed);
+                    self.queue.done(now);
+                    if std::mem::take(failing) {
+                        tracing::info!(webhook = self.name, "the webhook takes what it is told again");
+                    }
+                }
+                Answer::Refused(why) => {
+                    self.counts.given_up.fetch_add(1, Ordering::Relaxed);
+                    self.queue.done(now);
+                    tracing::warn!(webhook = self.name, "the webhook refuses what it is told: {why}");
+                }
+                Answer::Later(why) => {
+                    self.counts.retried.fetch_add(1, Ordering::Relaxed);
+                    let share = getrandom::u32().map_or(1.0, |random| f64::from(random) / f64::from(u32::MAX));
+                    self.queue.retry(now, share);
+                    if !std::mem::replace(failing, true) {
+                        tracing::warn!(
+                            webhook = self.name,
+                            "the webhook does not take what it is told, and is tried again: {why}"
+                        );
+                    }
+                    return;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_holds_nothing_secret() {
+        for (url, name) in [
+            ("http://127.0.0.1:8080/hook/SECRET?token=x", "http://127.0.0.1:8080"),
+            ("https://hooks.example", "https://hooks.example"),
+            ("https://hooks.example?x=/y", "https://hooks.example"),
+        ] {
+            assert_eq!(name_of(url), name);
+        }
+    }
+}
