@@ -60,6 +60,11 @@ impl Link {
         self.end.remote()
     }
 
+    /// Closes it at once, and tells the other side why.
+    pub fn close(&self, reason: &str) {
+        Closer(self.end.clone()).close(reason);
+    }
+
     /// Takes it apart: what is said, what is heard, and what closes it.
     #[must_use]
     pub fn split(self) -> (Sender, Receiver, Closer) {

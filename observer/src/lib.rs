@@ -23,6 +23,7 @@ mod gate;
 mod ingest;
 mod keyring;
 mod listen;
+mod peers;
 mod poll;
 mod reload;
 mod roster;

@@ -22,6 +22,9 @@ pub(super) fn open(config: &ObserverConfig) -> Result<(Parts, Addresses), RunErr
     if !config.recovery.is_empty() {
         return Err(Misconfiguration::PolledRecovery.into());
     }
+    if !config.relay.is_empty() || config.peers.key_file.is_some() {
+        return Err(Misconfiguration::PolledRelay.into());
+    }
     let known = Known::open(config)?;
     let filter = known.filter();
     let listeners = bind(config, &filter)?;

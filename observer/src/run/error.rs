@@ -46,6 +46,11 @@ pub enum Misconfiguration {
         [[recovery]] out"
     )]
     PolledRecovery,
+    /// Relays or peers for an observer that is polled.
+    #[error(
+        "relay, peers: an observer that is polled tells nobody but whoever polls it; leave every [relay] and peers.key_file out"
+    )]
+    PolledRelay,
     /// The file with the bearer token.
     #[error(transparent)]
     Token(TokenError),

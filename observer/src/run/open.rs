@@ -20,6 +20,7 @@ use crate::{
     forward::{self, Forward, Marks},
     ingest::{Parts, Sleep},
     journal::{self, Teller},
+    peers::Peers,
     recovery::{Environment, Recovery},
     reload::{InForce, open_export},
     roster::nanos,
@@ -34,6 +35,7 @@ pub(super) struct Opened {
     pub(super) recovery: Option<Recovery>,
     pub(super) http: Option<HttpParts>,
     pub(super) forward: Option<Forward>,
+    pub(super) peers: Option<Peers>,
     pub(super) in_force: InForce,
     pub(super) shutdown_after: Option<Duration>,
     pub(super) on_ready: Option<OnReady>,
@@ -65,6 +67,8 @@ impl Opened {
         let (sleep, waker) = Sleep::new().map_err(RunError::system("make a poller"))?;
         let (handle, commands) = command::channel(waker);
         let ring = Ring::default();
+        let peers = config.peers.key_file.as_deref();
+        let peers = peers.map(|file| Peers::open(file, config.peers.every, handle.clone())).transpose()?;
 
         let gather = nanos(config.ingest.gather);
         let now = Clock::now();
@@ -137,6 +141,7 @@ impl Opened {
                 marks,
             },
             forward,
+            peers,
             recovery,
             teller,
             http,

@@ -24,6 +24,7 @@ use crate::{
     command::{Command, Handle, Unanswered},
     forward::Forward,
     notify::Manager,
+    peers::Peers,
     reload::{InForce, ReloadError, finish_export},
 };
 
@@ -110,8 +111,19 @@ impl Opened {
     }
 
     async fn attend(self, mut orders: mpsc::Receiver<Order>, daemon: bool) -> Result<(), RunError> {
-        let Self { addresses, parts, teller, recovery, http, forward, mut in_force, shutdown_after, on_ready, name } =
-            self;
+        let Self {
+            addresses,
+            parts,
+            teller,
+            recovery,
+            http,
+            forward,
+            peers,
+            mut in_force,
+            shutdown_after,
+            on_ready,
+            name,
+        } = self;
         let manager = Manager::new(daemon, format!("{name} is observing"));
         let signals = daemon.then(Signals::new).transpose();
         let mut signals = signals.map_err(RunError::system("take signals"))?;
@@ -120,22 +132,27 @@ impl Opened {
         let mut ingest = IngestThread::spawn(move || crate::ingest::run(parts))?;
         let forwarding = forward.map(Forward::spawn).transpose().map_err(RunError::system("forward to relays"))?;
         let http = http.map(HttpParts::spawn).transpose().map_err(RunError::system("serve HTTP"))?;
+        let beats = peers.map(Peers::spawn);
         if let Some(on_ready) = on_ready {
             on_ready(&addresses);
         }
         manager.ready();
         let mut end = pin!(time_out(shutdown_after));
-        loop {
+        let clean = loop {
             match next(&mut orders, &mut signals, &mut ingest.ended, end.as_mut()).await {
                 Woken::Reload(reply) => reload(&mut in_force, &manager, reply).await,
-                Woken::Ended => break,
+                Woken::Ended => break false,
                 Woken::Stop(why) => {
                     tracing::info!("stopping: {why}");
                     manager.stopping();
                     ingest.stop(&in_force.handle).await?;
-                    break;
+                    break true;
                 }
             }
+        };
+        // Whoever ends otherwise says no goodbye: peers are to see it stall.
+        if let Some(beats) = beats.filter(|_| clean) {
+            beats.finish().await;
         }
         drop(forwarding);
         if let Some(http) = http {

@@ -4,10 +4,13 @@
 
 mod clock;
 mod filtered;
+mod forward;
 mod local;
 mod observe;
+mod peers;
 mod polled;
 mod refusals;
 mod reload;
 mod restart;
 mod rig;
+mod stub;
