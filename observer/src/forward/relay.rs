@@ -26,7 +26,7 @@ const LAST_WAIT: Duration = Duration::from_secs(30);
 /// How long a relay may take to welcome, and a name to be resolved.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often the observer tells how it is.
-const STATUS: Duration = Duration::from_secs(2);
+const STATUS: Duration = Duration::from_secs(1);
 /// How often the same trouble is told again.
 const TELL_AGAIN: u32 = 64;
 

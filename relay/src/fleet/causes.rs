@@ -1,12 +1,17 @@
 //! Which incident a bad unit is part of: that of its cause.
 
-use varta_vlp::subject::Verdict;
+use varta_vlp::{subject::Verdict, time::MILLI};
 
 use super::{
     At, Dirty, Fleet, Incident, IncidentId, Kind,
     groups::{Group, GroupKind},
     unit::{Cause, NOWHERE, Unit},
 };
+
+/// The unit as which an observer beats to its peers.
+const PEER: &str = "observer";
+/// A relay hears an observer that said something within this time, nanoseconds: they say something every second.
+const HEARD: u64 = 1200 * MILLI;
 
 impl Fleet {
     /// A unit has another verdict, or the same for another reason.
@@ -90,6 +95,38 @@ impl Fleet {
         }
     }
 
+    /// An observer is an agent of its peers. One that they do not hear is lost, unless the relay hears it: then it is they who
+    /// do not hear each other.
+    fn cause_of_peer(&self, unit: &Unit) -> Option<(Kind, String)> {
+        if *unit.name != *PEER {
+            return None;
+        }
+        let peer = self.by_name.get(&*unit.agent).and_then(|number| self.observers.get(*number))?;
+        if !peer.allowed {
+            return None;
+        }
+        let heard = peer.link().is_some() && self.at().since(peer.last_heard) < HEARD;
+        let other = self.observer_name(unit.chosen.observer).filter(|other| *other != peer.name);
+        match other.filter(|_| heard) {
+            Some(other) => {
+                let mut names = [&*other, &*peer.name];
+                names.sort_unstable();
+                Some((Kind::Disputed, names.join(" and ")))
+            }
+            None => Some((Kind::ObserverLost, peer.name.to_string())),
+        }
+    }
+
+    /// An observer was lost, or is back: what its peers say of it means something else now.
+    pub(super) fn replace_peer(&mut self, name: &str) {
+        let bad = |unit: &Unit| *unit.name == *PEER && unit.is_bad();
+        let places = self.units.of_agent_named(name).filter(|(_, unit)| bad(unit)).map(|(place, _)| place);
+        for place in places.collect::<Vec<_>>() {
+            self.leave(place);
+            self.note_turn(place, true);
+        }
+    }
+
     fn cause_of(&self, unit: &Unit) -> (Kind, String) {
         match unit.cause {
             Cause::Lost(observer) | Cause::NotYet(observer) => {
@@ -99,6 +136,9 @@ impl Fleet {
             Cause::Disputed(_) => return (Kind::Disputed, self.path_of(unit)),
             Cause::Said if unit.verdict == Some(Verdict::Missing) => return (Kind::Missing, String::new()),
             Cause::Said => {}
+        }
+        if let Some(cause) = self.cause_of_peer(unit) {
+            return cause;
         }
         let groups = [(Kind::Site, unit.site), (Kind::Host, unit.host)];
         let named = groups.map(|(kind, number)| (kind, number, self.groups.get(number)));

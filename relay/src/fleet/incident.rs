@@ -302,6 +302,7 @@ impl Fleet {
     /// An observer's trouble begins: it is an incident whether or not it has members.
     pub(super) fn pin(&mut self, kind: Kind, observer: usize) {
         let Some(name) = self.observers.get(observer).map(|observer| observer.name.to_string()) else { return };
+        let subject = name.clone();
         let id = self.incidents.find_or_open(kind, name, self.limits.incidents, self.now);
         let due = self.at().after(2 * self.settings.settle);
         let Some(incident) = id.and_then(|id| self.incidents.open.get_mut(&id)) else { return };
@@ -310,12 +311,15 @@ impl Fleet {
         // What follows from it waits as long itself, and is to be told with it.
         incident.waits = due;
         self.incidents.due.insert((due, id));
+        if kind == Kind::ObserverLost {
+            self.replace_peer(&subject);
+        }
     }
 
     /// It is over.
     pub(super) fn unpin(&mut self, kind: Kind, observer: usize) {
         let Some(name) = self.observers.get(observer).map(|observer| observer.name.to_string()) else { return };
-        let Some(id) = self.incidents.by_subject.get(&(kind, name)).copied() else { return };
+        let Some(id) = self.incidents.by_subject.get(&(kind, name.clone())).copied() else { return };
         let ends = self.at().after(self.settings.settle);
         let Some(incident) = self.incidents.open.get_mut(&id) else { return };
         incident.pinned = false;
@@ -323,6 +327,9 @@ impl Fleet {
             incident.ends = ends;
         }
         self.incidents.due.insert((ends, id));
+        if kind == Kind::ObserverLost {
+            self.replace_peer(&name);
+        }
     }
 
     /// What is due of incidents, for at most `most` units.

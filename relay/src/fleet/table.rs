@@ -78,9 +78,9 @@ impl Units {
     }
 
     /// The units of the agent of this name.
-    pub(super) fn of_agent_named(&self, name: &str) -> impl Iterator<Item = &Unit> {
+    pub(super) fn of_agent_named(&self, name: &str) -> impl Iterator<Item = (u32, &Unit)> {
         let agent = Name::new(name).ok().map(Name::agent_id);
-        agent.into_iter().flat_map(|agent| self.of_agent(agent)).map(|(_, unit)| unit)
+        agent.into_iter().flat_map(|agent| self.of_agent(agent))
     }
 
     pub(super) fn find(&self, key: &UnitKey) -> Option<u32> {

@@ -33,12 +33,20 @@ impl Fleet {
         let plural =
             |count: usize, noun: &str| if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") };
         let title = match incident.kind {
-            Kind::ObserverLost if count == 0 => format!("observer {subject} lost: others hear its units"),
-            Kind::ObserverLost => format!("observer {subject} lost: {} unknown", plural(count, "unit")),
+            Kind::ObserverLost => {
+                // What its peers say of it is not what it said of others.
+                let peers = self.units.of_agent_named(subject).filter(|(place, _)| incident.members.contains(place));
+                match count.saturating_sub(peers.count()) {
+                    0 => format!("observer {subject} lost"),
+                    unknown => format!("observer {subject} lost: {} unknown", plural(unknown, "unit")),
+                }
+            }
             Kind::ObserverBlind => format!("observer {subject} is blind"),
             Kind::Site => format!("site {subject}: {} {verdict}", plural(count, "unit")),
             Kind::Host => format!("host {subject}: {} {verdict}", plural(count, "unit")),
             Kind::Unit => format!("{subject} {verdict}"),
+            // No name holds a space.
+            Kind::Disputed if subject.contains(' ') => format!("{subject} do not hear each other"),
             Kind::Disputed => format!("{subject} disputed"),
             Kind::Missing => format!("{} missing", plural(count, "agent")),
         };
@@ -58,7 +66,7 @@ impl Fleet {
         let views = observer.views;
         let quiet = self.at().since(observer.last_heard) / SECOND;
         // An observer is an agent of its peers, of its own name.
-        let beats = self.units.of_agent_named(&observer.name).find_map(|unit| {
+        let beats = self.units.of_agent_named(&observer.name).find_map(|(_, unit)| {
             let verdict = unit.verdict.filter(|_| unit.cause == Cause::Said)?;
             Some(format!("; its peers say: {}", verdict.name()))
         });

@@ -282,3 +282,33 @@ fn after_a_restart_everything_known_is_unknown_and_goes_on_where_it_was() {
     assert_eq!(rig.open(), ["observer obs-2 lost: 1 unit unknown", "web-1/api stalled"]);
     assert!(rig.fleet.open_incidents()[0].id > IncidentId(4));
 }
+
+#[test]
+fn an_observer_that_its_peers_miss_is_lost_before_its_link_is() {
+    let mut rig = Rig::new(&["obs-1", "obs-2"]);
+    let mut one = rig.observer("obs-1", &[up(0, "obs-2", "observer")]);
+    let mut two = rig.observer("obs-2", &[up(0, "obs-1", "observer")]);
+    // The relay hears obs-2 all the time: it is they who do not hear each other.
+    rig.tell(&mut one, &[stalled(&up(0, "obs-2", "observer"))]);
+    rig.tell(&mut two, &[stalled(&up(0, "obs-1", "observer"))]);
+    rig.pass(600);
+    assert_eq!((rig.open(), rig.told()), (vec!["obs-1 and obs-2 do not hear each other".to_owned()], (1, 0)));
+    rig.tell(&mut one, &[up(0, "obs-2", "observer")]);
+    rig.tell(&mut two, &[up(0, "obs-1", "observer")]);
+    rig.pass(600);
+    assert_eq!((rig.open().len(), rig.told()), (0, (1, 1)));
+
+    // It is gone: its peer says so first, and the link later.
+    rig.changes.clear();
+    rig.pass(1000);
+    rig.tell(&mut one, &[stalled(&up(0, "obs-2", "observer"))]);
+    rig.pass(600);
+    assert_eq!((rig.open(), rig.told()), (vec!["observer obs-2 lost".to_owned()], (1, 0)));
+    rig.fleet.disconnect(rig.now, two.link.take().unwrap(), true);
+    rig.pass(5000);
+    assert_eq!((rig.open().len(), rig.told()), (1, (1, 0)), "still one");
+    rig.connect(&mut two);
+    rig.tell(&mut one, &[up(0, "obs-2", "observer")]);
+    rig.pass(2000);
+    assert_eq!((rig.open().len(), rig.told()), (0, (1, 1)));
+}
