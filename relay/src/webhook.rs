@@ -23,12 +23,14 @@ use varta_daemon::{clock::Clock, http::read_token};
 
 use body::{Template, alerts};
 use post::{Answer, Post};
-use queue::{Queue, Timing};
+use queue::{Queue, Timing, nanos};
 
 /// Notices that wait for a target's thread; further ones are counted and lost.
 const WAITING: usize = 4096;
 /// How often an Alertmanager is told again of what is open.
 const REPEAT: Duration = Duration::from_secs(60);
+/// For how long it waits for more, once an open incident became another.
+const GATHER: Duration = Duration::from_secs(1);
 
 /// Why a webhook cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -158,11 +160,14 @@ impl Target {
             }
             let now = Clock::now().mono;
             if repeats && again <= now {
-                again = now.after(u64::try_from(REPEAT.as_nanos()).unwrap_or(u64::MAX));
+                again = now.after(nanos(REPEAT));
                 // What is missed now is told in a minute.
                 let _ = self.post.send(&alerts(&self.relay, self.queue.open()));
             }
             self.deliver(&mut failing);
+            if self.queue.take_changed() {
+                again = again.min(now.after(nanos(GATHER)));
+            }
             let expired = self.queue.expire(Clock::now().mono);
             self.counts.given_up.fetch_add(expired, Ordering::Relaxed);
             self.counts.waiting.store(self.queue.len() as u64, Ordering::Relaxed);

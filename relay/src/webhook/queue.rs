@@ -28,7 +28,7 @@ impl Default for Timing {
     }
 }
 
-fn nanos(duration: Duration) -> u64 {
+pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
@@ -40,6 +40,8 @@ pub(super) struct Queue {
     told: HashSet<u64>,
     /// Those of them that are open.
     open: BTreeMap<u64, Notice>,
+    /// Whether one of those became another after it was told.
+    changed: bool,
     /// When the next try may be, and how long it was waited for the last one.
     next: MonoNs,
     wait: Duration,
@@ -52,6 +54,7 @@ impl Queue {
             waiting: VecDeque::new(),
             told: HashSet::new(),
             open: BTreeMap::new(),
+            changed: false,
             next: MonoNs(0),
             wait: Duration::ZERO,
         }
@@ -70,6 +73,11 @@ impl Queue {
         self.open.values()
     }
 
+    /// Whether an incident became another after it was told as open, since this was last asked.
+    pub(super) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
     /// An incident opened, became another, or is over. What is silenced waits until it is not.
     pub(super) fn update(&mut self, now: MonoNs, notice: Notice) {
         let id = notice.id;
@@ -82,6 +90,8 @@ impl Queue {
                 *waiting = notice.clone();
             } else if self.told.insert(id) {
                 self.push(now, notice.clone());
+            } else {
+                self.changed |= self.open.get(&id).is_some_and(|before| before.incident != notice.incident);
             }
             self.open.insert(id, notice);
             return;
@@ -164,12 +174,28 @@ mod tests {
         queue.update(T, notice(1, true));
         queue.update(T, notice(1, false));
         queue.update(T, notice(1, false));
-        assert_eq!(waiting(&queue), [(2, true), (1, false)], "what changed meanwhile is no news");
+        assert_eq!(waiting(&queue), [(2, true), (1, false)], "what is repeated meanwhile is no news");
         queue.update(T, notice(2, false));
         assert_eq!(waiting(&queue), [(1, false), (2, false)], "who was away is told of what is over once");
         assert!(!queue.has_open());
         queue.update(T, notice(3, false));
         assert_eq!(queue.len(), 2, "what was never told as open is not told as over");
+    }
+
+    #[test]
+    fn what_became_another_after_it_was_told_is_known() {
+        let named = |title: &str| Notice { incident: Arc::new(Value::from(title)), ..notice(1, true) };
+        let mut queue = Queue::new(Timing::default());
+        queue.update(T, named("lost"));
+        queue.update(T, named("lost: 1 unit"));
+        assert!(!queue.take_changed(), "it waits, and is told as it is then");
+        assert_eq!(queue.next(T).map(|notice| notice.incident.as_str()), Some(Some("lost: 1 unit")));
+        queue.done(T);
+        queue.update(T, named("lost: 1 unit"));
+        assert!(!queue.take_changed());
+        queue.update(T, named("lost: 2 units"));
+        assert_eq!((queue.take_changed(), queue.take_changed(), queue.len()), (true, false, 0));
+        assert_eq!(queue.open().map(|notice| notice.incident.as_str()).collect::<Vec<_>>(), [Some("lost: 2 units")]);
     }
 
     #[test]
