@@ -17,6 +17,8 @@ use crate::{
 
 /// How long a sweep over everything takes, where that can be.
 const SWEEP: Duration = Duration::from_secs(5);
+/// The longest pause between two pages: the picture of a small fleet is fresher.
+const LONGEST: Duration = Duration::from_millis(500);
 /// The shortest pause between two pages: at most ten thousand rows a second are read.
 const PAUSE: Duration = Duration::from_millis(25);
 /// How long to wait where the ingest thread is asked too much.
@@ -58,7 +60,7 @@ struct Hub {
 
 impl Hub {
     fn pause(&self) -> Duration {
-        (SWEEP / self.pages.max(1)).max(PAUSE)
+        (SWEEP / self.pages.max(1)).clamp(PAUSE, LONGEST)
     }
 
     fn each(&self, mut with: impl FnMut(&mut super::feed::Feed)) {
