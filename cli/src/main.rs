@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod ask;
 mod audit;
 mod beat;
 mod bench;
@@ -10,8 +11,11 @@ mod clock;
 mod config;
 mod dev;
 mod duration;
+mod events;
 mod exec;
+mod explain;
 mod frame;
+mod incident;
 mod keys;
 mod relay;
 mod status;
@@ -40,6 +44,10 @@ enum Verb {
     Beat(beat::BeatArgs),
     Exec(exec::ExecArgs),
     Status(status::StatusArgs),
+    Events(events::EventsArgs),
+    Explain(explain::ExplainArgs),
+    Ack(incident::AckArgs),
+    Silence(incident::SilenceArgs),
     Keys(keys::KeysArgs),
     Audit(audit::AuditArgs),
     Config(config::ConfigArgs),
@@ -65,6 +73,10 @@ fn main() -> ExitCode {
         Verb::Beat(args) => beat::run(&args),
         Verb::Exec(args) => exec::run(&args),
         Verb::Status(args) => status::run(&args),
+        Verb::Events(args) => events::run(&args),
+        Verb::Explain(args) => explain::run(&args),
+        Verb::Ack(args) => incident::acknowledge(&args),
+        Verb::Silence(args) => incident::silence(&args),
         Verb::Keys(args) => keys::run(args),
         Verb::Audit(args) => audit::run(&args),
         Verb::Config(args) => config::run(&args),

@@ -1,79 +1,54 @@
 //! `varta status`: how is the fleet, in one screen and one exit status?
 
-use std::{io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
+use std::{io::Write as _, process::ExitCode};
 
-use anyhow::Context as _;
 use clap::Args;
 use serde_json::Value;
-use varta_client::keyfile::read_secret_file;
+
+use crate::{
+    ask::{Source, Whom, plain},
+    explain::unit_of,
+};
 
 /// Exit status 3: nobody can tell.
 const UNKNOWN: u8 = 3;
+/// Most units of one verdict that are listed.
+const LISTED: usize = 100;
 
-/// Ask an observer how its agents are.
+/// Ask an observer or a relay how its agents are.
 ///
 /// Exits 0 if all is well, 1 if something is degraded, 2 if something is critical or stalled or the observer itself is
-/// blind, 3 if nobody can tell (the observer does not answer, or there are only unknown or missing agents to report).
+/// blind, 3 if nobody can tell (it does not answer, or there are only unknown or missing agents to report).
 #[derive(Args)]
 pub(crate) struct StatusArgs {
-    /// The observer.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9910")]
-    url: String,
-    /// A file (mode 0600) with the bearer token that the observer asks for.
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    whom: Whom,
     /// JSON instead of text.
     #[arg(long)]
     json: bool,
 }
 
-struct Source {
-    agent: ureq::Agent,
-    url: String,
-    bearer: Option<String>,
-}
-
-impl Source {
-    fn get(&self, path: &str) -> anyhow::Result<Value> {
-        let url = format!("{}{path}", self.url.trim_end_matches('/'));
-        let mut request = self.agent.get(&url);
-        if let Some(bearer) = &self.bearer {
-            request = request.header("Authorization", bearer);
-        }
-        let mut answer = request.call().with_context(|| format!("{url} does not answer as an observer would"))?;
-        let text = answer.body_mut().read_to_string().with_context(|| format!("{url}: the answer broke off"))?;
-        serde_json::from_str(&text).with_context(|| format!("{url}: the answer is not JSON"))
+/// What is said of all, and each unit that is not well.
+fn ask(args: &StatusArgs) -> anyhow::Result<(Value, Vec<Value>)> {
+    let source = Source::open(&args.whom)?;
+    let (mut status, path, list) = match source.find("/api/v1/fleet")? {
+        Some(fleet) => (fleet, "/api/v1/agents", "agents"),
+        None => (source.get("/api/v1/status")?, "/api/v1/slots", "slots"),
+    };
+    if list == "agents" {
+        status["open"] = source.get("/api/v1/incidents?state=open")?["incidents"].take();
     }
-
-    /// Every slot with that verdict, `limit` at most.
-    fn slots(&self, verdict: &str, limit: usize) -> anyhow::Result<Vec<Value>> {
-        let mut found = Vec::new();
-        let mut cursor = Some(0);
-        while let Some(at) = cursor.filter(|_| found.len() < limit) {
-            let page = self.get(&format!("/api/v1/slots?limit=1000&cursor={at}&verdict={verdict}"))?;
-            found.extend(page["slots"].as_array().cloned().unwrap_or_default());
-            cursor = page["next"].as_u64();
+    let mut troubled = Vec::new();
+    for verdict in ["critical", "stalled", "degraded", "missing", "unknown"] {
+        if count(&status, verdict) > 0 {
+            troubled.extend(source.rows(&format!("{path}?verdict={verdict}"), list, LISTED)?);
         }
-        found.truncate(limit);
-        Ok(found)
     }
+    Ok((status, troubled))
 }
 
 pub(crate) fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
-    let bearer = match &args.token_file {
-        Some(file) => Some(format!("Bearer {}", read_secret_file(file)?.trim())),
-        None => None,
-    };
-    let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(10))).build();
-    let source = Source { agent: config.into(), url: args.url.clone(), bearer };
-    let report = source.get("/api/v1/status").and_then(|status| {
-        let mut troubled = Vec::new();
-        for verdict in ["critical", "stalled", "degraded", "missing", "unknown"] {
-            troubled.extend(source.slots(verdict, 100)?);
-        }
-        Ok((status, troubled))
-    });
-    let (status, troubled) = match report {
+    let (status, troubled) = match ask(args) {
         Ok(report) => report,
         Err(error) => {
             crate::complain(&error);
@@ -109,23 +84,30 @@ fn verdict_of(status: &Value) -> u8 {
 }
 
 fn write_text(out: &mut impl std::io::Write, status: &Value, troubled: &[Value]) -> std::io::Result<()> {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    writeln!(out, "observer {} (varta {})", text(&status["name"]), text(&status["version"]))?;
+    let (kind, who) = if status["relay"].is_object() { ("relay", &status["relay"]) } else { ("observer", status) };
+    writeln!(out, "{kind} {} (varta {})", plain(&who["name"]), plain(&who["version"]))?;
     if let Some(cause) = status["blind"].as_str() {
         writeln!(out, "  BLIND: {cause}")?;
     }
+    let listed = |names: &[&str], of: &Value| -> Vec<String> {
+        let counted = names.iter().map(|name| (of[name].as_u64().unwrap_or_default(), name));
+        counted.filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}")).collect()
+    };
     let verdicts = ["up", "degraded", "critical", "stalled", "departed", "held", "missing", "unknown"];
-    let shown: Vec<_> = verdicts
-        .iter()
-        .map(|verdict| (count(status, verdict), verdict))
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, verdict)| format!("{count} {verdict}"))
-        .collect();
+    let shown = listed(&verdicts, &status["verdicts"]);
     writeln!(out, "  {}", if shown.is_empty() { "nobody was heard yet".to_owned() } else { shown.join(", ") })?;
+    if kind == "relay" {
+        let observers: Vec<_> = status["observers"].as_object().into_iter().flatten().collect();
+        let names: Vec<_> = observers.iter().map(|(name, _)| name.as_str()).collect();
+        writeln!(out, "  observers: {}", listed(&names, &status["observers"]).join(", "))?;
+    }
+    for incident in status["open"].as_array().into_iter().flatten() {
+        let acked = incident["acked"]["by"].as_str().map(|_| format!(", taken by {}", plain(&incident["acked"]["by"])));
+        writeln!(out, "  incident {}: {}{}", incident["id"], plain(&incident["title"]), acked.unwrap_or_default())?;
+    }
     for slot in troubled {
-        let (agent, unit) = (text(&slot["agent"]), text(&slot["unit"]));
-        let unit = if unit.is_empty() { format!("pid:{}", slot["pid"]) } else { unit };
-        writeln!(out, "  {:<9} {agent}/{unit}: {}", text(&slot["verdict"]), text(&slot["why"]))?;
+        let who = format!("{}/{}", plain(&slot["agent"]), unit_of(slot));
+        writeln!(out, "  {:<9} {who}: {}", plain(&slot["verdict"]), plain(&slot["why"]))?;
     }
     Ok(())
 }

@@ -1,0 +1,125 @@
+//! The verbs that ask an observer and a relay, before a whole mesh.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod waiting;
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Output, Stdio},
+};
+
+use serde_json::Value;
+use waiting::wait;
+
+struct Mesh {
+    child: Child,
+    observer: String,
+    relay: String,
+}
+
+impl Mesh {
+    fn start() -> Self {
+        let mut command = varta(&["dev", "--for", "300s"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut address = |word: &str| {
+            let found =
+                lines.by_ref().map(Result::unwrap).find_map(|line| Some(line.strip_prefix(word)?.trim().to_owned()));
+            found.unwrap()
+        };
+        let (observer, relay) = (address("observer "), address("dashboard "));
+        // It says no more after this: nothing is written to a pipe that nobody reads.
+        address("agents ");
+        Self { child, observer, relay }
+    }
+}
+
+impl Drop for Mesh {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+fn varta(words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_varta"));
+    command.args(words).stdin(Stdio::null());
+    command
+}
+
+fn said(words: &[&str]) -> Output {
+    varta(words).output().unwrap()
+}
+
+fn text(words: &[&str]) -> String {
+    let done = said(words);
+    assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).unwrap()
+}
+
+fn problem(words: &[&str]) -> String {
+    let done = said(words);
+    assert!(!done.status.success(), "{words:?} went well");
+    String::from_utf8(done.stderr).unwrap()
+}
+
+#[test]
+fn an_observer_and_a_relay_are_asked_alike() {
+    let mesh = Mesh::start();
+    for (url, kind) in [(&mesh.observer, "observer obs-dev"), (&mesh.relay, "relay relay-dev")] {
+        wait("web-1 is known", || said(&["explain", "--url", url, "web-1/api"]).status.success().then_some(()));
+        // One of the agents is not well now and then.
+        let status = said(&["status", "--url", url]);
+        assert!(String::from_utf8(status.stdout).unwrap().starts_with(kind));
+        let all: Value = serde_json::from_slice(&said(&["status", "--json", "--url", url]).stdout).unwrap();
+        assert!(all["verdicts"]["up"].as_u64().unwrap() > 0 && all["troubled"].is_array(), "{all}");
+        let explained = text(&["explain", "--url", url, "web-1"]);
+        assert!(explained.starts_with("web-1/api: up") && explained.contains("site=north"), "{explained}");
+        let units: Value = serde_json::from_str(&text(&["explain", "--json", "--url", url, "web-1/api"])).unwrap();
+        assert_eq!((&units[0]["agent"], &units[0]["unit"]), (&"web-1".into(), &"api".into()));
+        assert!(problem(&["explain", "--url", url, "nobody"]).contains("nobody"));
+        assert!(problem(&["explain", "--url", url, "nobody/api"]).contains("nobody"));
+
+        let mut follower =
+            varta(&["events", "-f", "--json", "--after", "0", "--url", url]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+        let found = lines.by_ref().map(Result::unwrap).any(|line| {
+            let event: Value = serde_json::from_str(&line).unwrap();
+            event["agent"] == "web-1" || event["observer"] == "obs-dev"
+        });
+        follower.kill().unwrap();
+        follower.wait().unwrap();
+        assert!(found);
+    }
+    wait("both observers are heard", || {
+        let explained = text(&["explain", "--url", &mesh.relay, "web-1/api"]);
+        let views = ["  obs-dev (connected): up: ", "  obs-dev-2 (connected): up: "];
+        views.iter().all(|view| explained.contains(view)).then_some(())
+    });
+}
+
+#[test]
+fn silences_come_and_go_and_what_is_not_there_is_said() {
+    let mesh = Mesh::start();
+    let url = &*mesh.relay;
+    let made = text(&["silence", "--url", url, "cache-*/redis", "--for", "10m", "--by", "me", "--note", "a new disk"]);
+    assert_eq!(made, "silence 1: cache-*/redis for 10m\n");
+    assert_eq!(text(&["silence", "--url", url, "--list"]), "1 cache-*/redis * by me a new disk\n");
+    assert_eq!(text(&["silence", "--url", url, "--end", "1"]), "silence 1 is over\n");
+    assert_eq!(text(&["silence", "--url", url, "--list"]), "");
+    assert!(problem(&["silence", "--url", url, "--end", "1"]).contains("there is no silence 1"));
+    assert!(problem(&["silence", "--url", url, "--by", "me", "x", "--label", "site"]).contains("write KEY=VALUE"));
+    assert!(problem(&["ack", "--url", url, "7", "--by", "me"]).contains("there is no open incident 7"));
+    assert!(problem(&["ack", "--url", url, "7"]).contains("--by"));
+    assert!(problem(&["ack", "--url", &mesh.observer, "7", "--by", "me"]).contains("nothing at this path"));
+}
+
+#[test]
+fn who_does_not_answer_is_named() {
+    for verb in [&["status"][..], &["events", "-f"], &["explain", "web-1"], &["ack", "1", "--by", "me"]] {
+        let words = [verb, &["--url", "http://127.0.0.1:1"]].concat();
+        assert!(problem(&words).contains("http://127.0.0.1:1/"), "{words:?}");
+    }
+    assert_eq!(said(&["status", "--url", "http://127.0.0.1:1"]).status.code(), Some(3));
+}
