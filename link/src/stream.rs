@@ -60,9 +60,10 @@ impl Link {
         self.end.remote()
     }
 
-    /// Closes it at once, and tells the other side why.
-    pub fn close(&self, reason: &str) {
-        Closer(self.end.clone()).close(reason);
+    /// What closes it, and waits for its end.
+    #[must_use]
+    pub fn closer(&self) -> Closer {
+        Closer(self.end.clone())
     }
 
     /// Takes it apart: what is said, what is heard, and what closes it.

@@ -57,14 +57,12 @@ struct Session {
 
 impl Session {
     async fn run(&mut self, remote: String, closer: &Closer) -> End {
-        let link = match self.welcome(remote, closer).await {
-            Ok(link) => link,
+        let mut leave = match self.welcome(remote, closer).await {
+            Ok(leave) => leave,
             Err(end) => return end,
         };
-        // Whatever ends this, also that it is given up, is the end of the link.
-        let mut leave = Leave { desk: self.desk.clone(), observer: self.observer.clone(), link, silent: false };
         loop {
-            match self.step(link).await {
+            match self.step(leave.link).await {
                 Ok(true) => {}
                 Ok(false) => return End::Closed("the observer has ended its stream".to_owned()),
                 Err(end) => {
@@ -75,8 +73,8 @@ impl Session {
         }
     }
 
-    /// Takes the hello, and answers it.
-    async fn welcome(&mut self, remote: String, closer: &Closer) -> Result<LinkId, End> {
+    /// Takes the hello, and answers it. Whatever ends the link from then on, also that it is given up, the fleet is told.
+    async fn welcome(&mut self, remote: String, closer: &Closer) -> Result<Leave, End> {
         let late = |_| End::Closed("it said no hello in time".to_owned());
         let message = timeout(PATIENCE, self.receiver.receive()).await.map_err(late)??;
         let FromObserver::Hello(hello) = FromObserver::parse(message.unwrap_or_default())? else {
@@ -84,11 +82,12 @@ impl Session {
         };
         let connected = self.desk.act(|fleet, now| fleet.connect(now, &self.observer, remote, &hello));
         let (link, held) = connected.map_err(|refusal| End::Closed(refusal.to_string()))?;
+        let leave = Leave { desk: self.desk.clone(), observer: self.observer.clone(), link, silent: false };
         self.desk.replace_link(&self.observer, link.number(), closer.clone());
         let name = self.relay.clone();
         let relay = Name::new(&name).map_err(|_| ReportError::BadName)?;
         self.answer(FromRelay::Welcome(Welcome { relay, held })).await?;
-        Ok(link)
+        Ok(leave)
     }
 
     /// Takes one message; false when there are no more.
@@ -129,3 +128,6 @@ impl Drop for Leave {
         self.desk.forget_link(&self.observer, self.link.number());
     }
 }
+
+#[cfg(test)]
+mod tests;

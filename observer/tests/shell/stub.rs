@@ -119,7 +119,7 @@ async fn serve(listener: &mut Listener, heard: &Mutex<Heard>, mut moods: watch::
         };
         let Some(arrived) = arrived else { return };
         if *moods.borrow() == Mood::Away {
-            arrived.link.close("away");
+            arrived.link.closer().close("away");
             continue;
         }
         let mut link = arrived.link;
@@ -128,7 +128,7 @@ async fn serve(listener: &mut Listener, heard: &Mutex<Heard>, mut moods: watch::
                 Turn::Taken => {}
                 Turn::Ended => break,
                 Turn::Away => {
-                    link.close("away");
+                    link.closer().close("away");
                     break;
                 }
                 Turn::Over => return,
