@@ -139,13 +139,16 @@ impl Fleet {
         Ok((link, held))
     }
 
-    /// Begins a life of an observer: what it said in the one before stands beside until its first snapshot is complete.
+    /// Begins a life of an observer: what it said in the one before stands beside until its first snapshot is complete. Where
+    /// something of an earlier life is left still, what the last one said is written over instead, and goes with that snapshot
+    /// where it was not.
     fn begin_life(&mut self, number: usize, boot: u64) {
-        // Of the life before the last one nothing may be left.
-        self.drop_earlier(number);
         let Some(observer) = self.observers.get_mut(number) else { return };
         observer.boot = boot;
-        observer.odd = !observer.odd;
+        if !observer.has_earlier() {
+            observer.odd = !observer.odd;
+            self.sweeps.retain(|sweep| !sweep.is_of_life(number_of(number)));
+        }
         observer.held = 0;
         observer.complete = false;
         observer.seen = None;
@@ -250,7 +253,8 @@ impl Fleet {
         if observer.seen.is_none() {
             return;
         }
-        self.sweeps.push_back(Sweep::unseen(number_of(number), observer.odd));
+        self.sweeps.push_back(Sweep::unseen(number_of(number)));
+        self.sweeps.push_back(Sweep::earlier(number_of(number)));
         if !observer.heard {
             observer.heard = true;
             self.sweeps.push_back(Sweep::judge(number_of(number)));

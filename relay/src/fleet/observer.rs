@@ -111,8 +111,8 @@ pub(super) struct Observer {
     pub(super) foreign: u64,
     /// Whether that was told in its present life.
     pub(super) foreign_told: bool,
-    /// Views of it.
-    pub(super) views: u32,
+    /// Views of it, by lane.
+    pub(super) held_in: [u32; Lane::COUNT],
 }
 
 /// Handles of a snapshot, by lane.
@@ -197,7 +197,7 @@ impl Observer {
             resyncs: 0,
             foreign: 0,
             foreign_told: false,
-            views: 0,
+            held_in: [0; Lane::COUNT],
         }
     }
 
@@ -247,12 +247,22 @@ impl Observer {
             table.resize_with(place + 1, || None);
         }
         table[place] = Some(record);
-        self.views += 1;
+        self.held_in[view.lane.index()] += 1;
     }
 
     pub(super) fn take(&mut self, view: ViewId) -> Option<Record> {
         let record = self.tables[view.lane.index()].get_mut(view.handle as usize)?.take()?;
-        self.views -= 1;
+        self.held_in[view.lane.index()] -= 1;
         Some(record)
+    }
+
+    /// Views of it.
+    pub(super) fn views(&self) -> u32 {
+        self.held_in.iter().sum()
+    }
+
+    /// Whether anything is left of a life other than the present one.
+    pub(super) fn has_earlier(&self) -> bool {
+        Lane::ALL.into_iter().any(|lane| lane.is_odd() != self.odd && self.held_in[lane.index()] > 0)
     }
 }

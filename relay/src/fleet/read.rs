@@ -138,7 +138,7 @@ impl Fleet {
             since_ms: observer.since.wall_ms(now),
             remote: &observer.remote,
             version: &observer.version,
-            units: observer.views,
+            units: observer.views(),
             verdicts: observer.said.verdicts,
             blindness: &observer.said.blindness,
             datagrams: observer.said.datagrams,

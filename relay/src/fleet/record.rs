@@ -25,6 +25,8 @@ impl Lane {
     pub(super) const COUNT: usize = 4;
     const ROSTER: u8 = 2;
 
+    pub(super) const ALL: [Self; Self::COUNT] = [Self(0), Self(1), Self(2), Self(3)];
+
     /// Slots, or places in the roster, of an odd or an even life.
     pub(super) const fn new(odd: bool, roster: bool) -> Self {
         Self((odd as u8) | if roster { Self::ROSTER } else { 0 })

@@ -18,14 +18,13 @@ pub(super) struct Sweep {
 enum What {
     /// Their units are judged.
     Judge,
-    /// Those that were not in the snapshot go; of the life that is odd, or is not.
-    Unseen { odd: bool },
+    /// Those of its present life go that were not in the snapshot.
+    Unseen,
+    /// Those of its earlier life go.
+    Earlier,
     /// All go.
     Drop,
 }
-
-const LANES: [Lane; Lane::COUNT] =
-    [Lane::new(false, false), Lane::new(true, false), Lane::new(false, true), Lane::new(true, true)];
 
 impl Sweep {
     const fn new(observer: u16, what: What) -> Self {
@@ -36,16 +35,25 @@ impl Sweep {
         Self::new(observer, What::Judge)
     }
 
-    pub(super) const fn unseen(observer: u16, odd: bool) -> Self {
-        Self::new(observer, What::Unseen { odd })
+    pub(super) const fn unseen(observer: u16) -> Self {
+        Self::new(observer, What::Unseen)
+    }
+
+    pub(super) const fn earlier(observer: u16) -> Self {
+        Self::new(observer, What::Earlier)
     }
 
     pub(super) const fn drop_all(observer: u16) -> Self {
         Self::new(observer, What::Drop)
     }
 
+    /// Whether it is about what one life has left of another.
+    pub(super) const fn is_of_life(&self, observer: u16) -> bool {
+        self.observer == observer && matches!(self.what, What::Unseen | What::Earlier)
+    }
+
     pub(super) const fn is_unseen(&self, observer: u16) -> bool {
-        self.observer == observer && matches!(self.what, What::Unseen { .. })
+        self.observer == observer && matches!(self.what, What::Unseen)
     }
 }
 
@@ -62,12 +70,17 @@ impl Fleet {
 
     /// Looks at one place; whether there is another.
     fn sweep_one(&mut self, sweep: &mut Sweep) -> bool {
-        let Some(lane) = LANES.get(sweep.lane).copied() else {
+        let Some(lane) = Lane::ALL.get(sweep.lane).copied() else {
             self.finish(*sweep);
             return false;
         };
         let Some(observer) = self.observers.get(usize::from(sweep.observer)) else { return false };
-        if sweep.handle as usize >= observer.tables[lane.index()].len() {
+        let wanted = match sweep.what {
+            What::Judge | What::Drop => true,
+            What::Unseen => lane.is_odd() == observer.odd,
+            What::Earlier => lane.is_odd() != observer.odd,
+        };
+        if !wanted || sweep.handle as usize >= observer.tables[lane.index()].len() {
             (sweep.lane, sweep.handle) = (sweep.lane + 1, 0);
             return true;
         }
@@ -81,8 +94,8 @@ impl Fleet {
                 self.judge_absence(unit);
                 return true;
             }
-            What::Drop => true,
-            What::Unseen { odd } => lane.is_odd() != odd || observer.seen.as_ref().is_some_and(|seen| !seen.has(view)),
+            What::Drop | What::Earlier => true,
+            What::Unseen => observer.seen.as_ref().is_some_and(|seen| !seen.has(view)),
         };
         if goes {
             self.remove_view(view);
@@ -92,29 +105,13 @@ impl Fleet {
 
     fn finish(&mut self, sweep: Sweep) {
         let Some(observer) = self.observers.get_mut(usize::from(sweep.observer)) else { return };
-        if let What::Unseen { odd } = sweep.what
-            && observer.odd == odd
-        {
+        if sweep.what == What::Unseen {
             observer.seen = None;
         }
         // Empty tables give their room back.
-        let odd = observer.odd;
-        for lane in LANES.into_iter().filter(|lane| lane.is_odd() != odd) {
-            let table = &mut observer.tables[lane.index()];
-            if table.iter().all(Option::is_none) {
-                *table = Vec::new();
-            }
-        }
-    }
-
-    /// Drops what is left of an observer's life before the present one.
-    pub(super) fn drop_earlier(&mut self, number: usize) {
-        let Some(observer) = self.observers.get(number) else { return };
-        let odd = observer.odd;
-        for lane in LANES.into_iter().filter(|lane| lane.is_odd() != odd) {
-            let places = self.observers.get(number).map_or(0, |observer| observer.tables[lane.index()].len());
-            for handle in (0..places).filter_map(|handle| u32::try_from(handle).ok()) {
-                self.remove_view(ViewId { handle, observer: super::link::number_of(number), lane });
+        for lane in Lane::ALL.into_iter().map(Lane::index) {
+            if observer.held_in[lane] == 0 {
+                observer.tables[lane] = Vec::new();
             }
         }
     }

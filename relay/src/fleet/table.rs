@@ -1,6 +1,9 @@
 //! Units by place and by key.
 
-use std::{collections::HashMap, hash::BuildHasher as _};
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::BuildHasher as _,
+};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
@@ -34,7 +37,7 @@ pub(super) struct Units {
     agents: HashMap<AgentId, u32, RandomState>,
     /// By place; those that are not clean are in the list, once.
     marks: Vec<Dirty>,
-    dirty: Vec<u32>,
+    dirty: VecDeque<u32>,
 }
 
 impl Units {
@@ -47,7 +50,7 @@ impl Units {
             most,
             agents: HashMap::default(),
             marks: Vec::new(),
-            dirty: Vec::new(),
+            dirty: VecDeque::new(),
         }
     }
 
@@ -156,20 +159,20 @@ impl Units {
     pub(super) fn mark(&mut self, place: u32, dirty: Dirty) {
         let Some(mark) = self.marks.get_mut(place as usize) else { return };
         if *mark == Dirty::Clean {
-            self.dirty.push(place);
+            self.dirty.push_back(place);
         }
         *mark = dirty.max(*mark);
     }
 
-    /// At most `most` places of which there is something to tell.
+    /// At most `most` places of which there is something to tell: those that wait longest.
     pub(super) fn take_dirty(&mut self, most: usize) -> Vec<(u32, Dirty)> {
-        let taken = self.dirty.split_off(self.dirty.len().saturating_sub(most));
+        let taken = self.dirty.drain(..most.min(self.dirty.len()));
         let marks = &mut self.marks;
         let told = |place: u32| {
             let mark = marks.get_mut(place as usize)?;
             Some((place, std::mem::replace(mark, Dirty::Clean)))
         };
-        taken.into_iter().filter_map(told).collect()
+        taken.filter_map(told).collect()
     }
 }
 
@@ -202,6 +205,18 @@ mod tests {
         }
         assert_eq!((units.agents(), units.find(&key(7, 1)), units.find(&key(8, 1))), (1, None, Some(other)));
         assert!(units.find_or_add(key(9, 1), At(0)).is_some_and(|place| places.contains(&place)), "a place again");
+    }
+
+    #[test]
+    fn who_waits_longest_is_told_first() {
+        let mut units = Units::new(4);
+        let places: Vec<_> = (1..=3).map(|unit| units.find_or_add(key(1, unit), At(0)).unwrap()).collect();
+        places.iter().for_each(|place| units.mark(*place, Dirty::Touched));
+        for turn in 0..9 {
+            let expected = places[turn % 3];
+            assert_eq!(units.take_dirty(1), [(expected, Dirty::Touched)]);
+            units.mark(expected, Dirty::Touched);
+        }
     }
 
     #[test]

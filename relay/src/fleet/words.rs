@@ -63,7 +63,7 @@ impl Fleet {
     }
 
     fn evidence_of_loss(&self, observer: &Observer) -> String {
-        let views = observer.views;
+        let views = observer.views();
         let quiet = self.at().since(observer.last_heard) / SECOND;
         // An observer is an agent of its peers, of its own name.
         let beats = self.units.of_agent_named(&observer.name).find_map(|(_, unit)| {

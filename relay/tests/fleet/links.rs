@@ -134,6 +134,33 @@ fn lives_that_never_finish_a_snapshot_leave_nothing_behind() {
 }
 
 #[test]
+fn a_life_that_comes_before_an_earlier_one_was_dropped_drops_nothing_at_once() {
+    let mut rig = Rig::new(&["obs-1"]);
+    let units = |rig: &Rig| rig.fleet.observers(rig.now).next().unwrap().units;
+    let slots =
+        |boot: u64| -> Vec<_> { (0..30).map(|handle| up(handle, &format!("web-{boot}-{handle}"), "api")).collect() };
+    rig.observer("obs-1", &slots(1));
+    for boot in 2..9 {
+        let before = units(&rig);
+        let mut next = Told::new("obs-1", boot);
+        rig.connect(&mut next);
+        assert_eq!(units(&rig), before, "dropping is done when time is had for it");
+        rig.begin(&mut next);
+        rig.tell(&mut next, &slots(boot)[..20]);
+        if boot % 2 == 0 {
+            // Complete, and nothing of what follows from that is done yet.
+            rig.end(&mut next);
+        }
+        assert!(units(&rig) <= 90, "three lives at most");
+    }
+    let mut last = Told::new("obs-1", 99);
+    rig.connect(&mut last);
+    rig.snapshot(&mut last, &slots(99)[..1]);
+    assert_eq!((units(&rig), rig.fleet.counts().verdicts.iter().sum::<u32>()), (1, 1));
+    assert_eq!(rig.verdict("web-99-0", "api"), Some(Verdict::Up));
+}
+
+#[test]
 fn a_lost_observers_units_are_unknown_unless_another_sees_them() {
     let mut rig = Rig::new(&["obs-1", "obs-2"]);
     let mut one = rig.observer("obs-1", &[up(0, "web-1", "api"), up(1, "web-2", "api")]);
