@@ -2,9 +2,10 @@
 //!
 //! Every observer knows what it hears of each unit; links drop messages by ending, come back at any time and are taken over
 //! by others; observers and the relay restart. After quiet time the relay's picture is that of the observers, and at no time
-//! was a unit called stalled that an observer whose word counts hears.
+//! did a unit become stalled that an observer hears whose link is there and whose snapshot is complete. What was delivered,
+//! and by whom, is kept here and not asked of the fleet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use varta_relay::fleet::{Change, Filter, Fleet, Limits, Reaction, Settings};
 use varta_vlp::subject::Verdict;
@@ -40,6 +41,20 @@ struct Observer {
     unacked: Vec<u32>,
     lost: Vec<u32>,
     handles: u32,
+    /// By unit: what the relay was told and has taken.
+    delivered: BTreeMap<u32, Slot>,
+    /// Units of the snapshot that is being told.
+    in_snapshot: Vec<u32>,
+    /// Whether a snapshot is complete that the relay, in its present life, still builds on.
+    complete: bool,
+}
+
+impl Observer {
+    /// Whether the relay must know that this observer hears a unit.
+    fn surely_hears(&self, unit: u32) -> bool {
+        let is_up = self.delivered.get(&unit).is_some_and(|slot| slot.verdict == Verdict::Up);
+        self.told.link.is_some() && self.complete && is_up
+    }
 }
 
 struct World {
@@ -48,6 +63,9 @@ struct World {
     dice: Dice,
     boots: u64,
     lossy: bool,
+    /// Units that were stalled, and units that were surely heard, after the step before.
+    stalled: BTreeSet<u32>,
+    heard: BTreeSet<u32>,
 }
 
 fn name(unit: u32) -> (String, String) {
@@ -65,6 +83,9 @@ impl World {
             unacked: Vec::new(),
             lost: Vec::new(),
             handles: 0,
+            delivered: BTreeMap::new(),
+            in_snapshot: Vec::new(),
+            complete: false,
         });
         Self {
             rig: Rig::with(allowed, Limits::default(), Settings::default()),
@@ -72,6 +93,8 @@ impl World {
             dice: Dice(seed),
             boots: 100,
             lossy: true,
+            stalled: BTreeSet::new(),
+            heard: BTreeSet::new(),
         }
     }
 
@@ -124,7 +147,13 @@ impl World {
             let reaction = match &mut observer.snapshot {
                 Some(left) if left.is_empty() => {
                     observer.snapshot = None;
-                    rig.end(&mut observer.told)
+                    let reaction = rig.end(&mut observer.told);
+                    if matches!(reaction, Reaction::Ack(_)) {
+                        let told = std::mem::take(&mut observer.in_snapshot);
+                        observer.delivered.retain(|unit, _| told.contains(unit));
+                        observer.complete = true;
+                    }
+                    reaction
                 }
                 Some(left) => {
                     let unit = left.pop().unwrap();
@@ -152,6 +181,8 @@ impl World {
         let observer = &mut self.observers[number];
         observer.dirty.clear();
         observer.snapshot = Some(observer.slots.keys().copied().collect());
+        observer.in_snapshot.clear();
+        observer.complete = false;
         self.rig.begin(&mut observer.told);
     }
 
@@ -165,6 +196,7 @@ impl World {
         observer.dirty.append(&mut observer.unacked);
         observer.dirty.append(&mut observer.lost);
         let held = self.rig.connect(&mut observer.told);
+        observer.complete &= held > 0;
         if held == 0 || unfinished {
             self.begin(number);
         }
@@ -201,6 +233,8 @@ impl World {
         self.rig.fleet = fleet;
         for observer in &mut self.observers {
             observer.told.link = None;
+            observer.delivered.clear();
+            observer.complete = false;
         }
     }
 
@@ -234,7 +268,7 @@ impl World {
     }
 
     /// What must be so at any time.
-    fn check(&self) {
+    fn check(&mut self) {
         let fleet = &self.rig.fleet;
         // What concerns all of an observer's units is done in steps.
         let settled = fleet.poll_timeout() > self.rig.now.mono;
@@ -243,12 +277,20 @@ impl World {
             counted[unit.verdict() as usize] += 1;
             let unheard = unit.views().all(|view| !view.counts);
             assert!(!settled || !unheard || unit.verdict() == Verdict::Unknown, "nobody is heard of {:?}", unit.name());
-            if unit.verdict() == Verdict::Stalled && settled {
-                let alive = unit.views().find(|view| view.counts && view.verdict() == Verdict::Up);
-                assert!(alive.is_none(), "{} hears {:?}", alive.unwrap().observer, unit.name());
-            }
             true
         });
+        let is_stalled = |unit: &u32| {
+            let (agent, name) = name(*unit);
+            self.rig.verdict(&agent, &name) == Some(Verdict::Stalled)
+        };
+        let stalled: BTreeSet<u32> = (0..UNITS).filter(is_stalled).collect();
+        let is_heard = |unit: &u32| self.observers.iter().any(|observer| observer.surely_hears(*unit));
+        let heard: BTreeSet<u32> = (0..UNITS).filter(is_heard).collect();
+        for unit in stalled.intersection(&heard) {
+            let news = !self.stalled.contains(unit) && self.heard.contains(unit);
+            assert!(!settled && !news, "unit {unit} is called stalled, and is heard");
+        }
+        (self.stalled, self.heard) = (stalled, heard);
         assert_eq!(counted, fleet.counts().verdicts, "counts agree with a recount");
     }
 
@@ -347,6 +389,14 @@ fn tell(rig: &mut Rig, observer: &mut Observer, unit: u32) -> Reaction {
             reaction
         }
     };
+    if matches!(reaction, Reaction::Ack(_)) {
+        match observer.slots.get(&unit) {
+            Some(slot) => _ = observer.delivered.insert(unit, slot.clone()),
+            // All handles that nobody has were told as gone.
+            None => observer.delivered.retain(|_, told| observer.slots.values().any(|slot| slot.handle == told.handle)),
+        }
+        observer.in_snapshot.push(unit);
+    }
     observer.unacked.push(unit);
     if observer.unacked.len() > 3 {
         observer.unacked.remove(0);
