@@ -10,7 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use varta_relay::fleet::{Change, Filter, Fleet, Limits, Reaction, Settings};
 use varta_vlp::subject::Verdict;
 
-use crate::rig::{Rig, Slot, Told, allow, up};
+use crate::{
+    combined::rule,
+    rig::{Rig, Slot, Told, allow, up},
+};
 
 /// Numbers that look random and are not.
 struct Dice(u64);
@@ -320,19 +323,7 @@ impl World {
     /// The verdict on a unit, as anybody would say who knows what all observers know.
     fn expected(&self, unit: u32) -> Option<Verdict> {
         let views: Vec<_> = self.observers.iter().filter_map(|observer| observer.slots.get(&unit)).collect();
-        let age = |slot: &&&Slot| slot.age_ms.unwrap();
-        let alive = views.iter().filter(|slot| slot.verdict == Verdict::Up).min_by_key(age);
-        let ended = views.iter().filter(|slot| slot.verdict == Verdict::Departed || slot.ended);
-        let ended = ended.min_by_key(|slot| (slot.age_ms, !slot.ended));
-        let stalled = views.iter().filter(|slot| slot.verdict == Verdict::Stalled).min_by_key(age);
-        let rival = alive.or(stalled);
-        match (ended, alive) {
-            (Some(ended), _) if rival.is_none_or(|rival| age(&ended) <= age(&rival) + 100) => Some(ended.verdict),
-            (_, Some(_)) => Some(Verdict::Up),
-            _ if stalled.is_some() => Some(Verdict::Stalled),
-            _ if !views.is_empty() => Some(Verdict::Unknown),
-            _ => None,
-        }
+        rule(&views)
     }
 
     fn compare(&self, seed: u64) {
