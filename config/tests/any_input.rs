@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use varta_config::{
     Acceptance, Audit, Export, Http, Identity, Ingest, KernelFilter, Limits, Listen, Log, LogFormat, LogLevel, Match,
-    Metrics, ObserverConfig, Peers, PerAgent, Recovery, RecoveryBrake, RelayLink, Stall, Trust, Watchdog,
+    Metrics, ObserverConfig, Peers, PerAgent, Recovery, RecoveryBrake, RelayConfig, RelayLink, Stall, Trust, Watchdog,
 };
 
 fn duration(low_ms: u64, high_ms: u64) -> impl Strategy<Value = Duration> {
@@ -165,7 +165,7 @@ prop_compose! {
 
 /// Text made of the pieces a file is made of, put together wrongly.
 fn almost_toml() -> impl Strategy<Value = String> {
-    let keys = ObserverConfig::keys().into_iter().flat_map(|key| {
+    let keys = ObserverConfig::keys().into_iter().chain(RelayConfig::keys()).flat_map(|key| {
         let (section, name) = key.split_once('.').expect("section.key");
         [key.clone(), section.to_owned(), name.to_owned()]
     });
@@ -194,6 +194,48 @@ fn almost_toml() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
 }
 
+/// A few keys of relay.toml, each with a value that fits some key.
+fn relay_toml() -> impl Strategy<Value = String> {
+    let keys: Vec<_> = RelayConfig::keys().into_iter().filter(|key| !key.starts_with("relay.key_file")).collect();
+    let values = [
+        "1",
+        "50",
+        "\"2s\"",
+        "\"500ms\"",
+        "\"2h\"",
+        "\"64MiB\"",
+        "\"8GiB\"",
+        "\"json\"",
+        "\"alertmanager\"",
+        "\"all\"",
+        "\"none\"",
+        "\"debug\"",
+        "\"x-1\"",
+        "\"/p\"",
+        "\"http://127.0.0.1:1/h\"",
+        "\"https://h.example\"",
+        "\"127.0.0.1:99\"",
+        "[\"web-*\", \"*\"]",
+        "[]",
+    ];
+    let pair = (prop::sample::select(keys), prop::sample::select(values.to_vec()));
+    prop::collection::btree_map(pair.prop_map(|(key, value)| (key, value)), Just(()), 0..4).prop_map(|pairs| {
+        let mut sections =
+            std::collections::BTreeMap::from([("relay".to_owned(), "key_file = \"r.key\"\n".to_owned())]);
+        for (key, value) in pairs.into_keys() {
+            let (section, name) = key.split_once('.').expect("section.key");
+            sections.entry(section.to_owned()).or_default().push_str(&format!("{name} = {value}\n"));
+        }
+        sections
+            .into_iter()
+            .map(|(section, keys)| match &*section {
+                "observer" | "webhook" => format!("[[{section}]]\n{keys}"),
+                _ => format!("[{section}]\n{keys}"),
+            })
+            .collect()
+    })
+}
+
 proptest! {
     #[test]
     fn rendered_reads_back(config in config()) {
@@ -218,6 +260,18 @@ proptest! {
         match ObserverConfig::parse(&text, Path::new("f")) {
             Ok(config) => config.validate().unwrap(),
             Err(error) => prop_assert!(error.to_string().lines().all(|line| line.starts_with("f:") || line.starts_with("and "))),
+        }
+    }
+
+    #[test]
+    fn any_text_of_a_relay_is_answered(text in prop_oneof![3 => relay_toml(), 1 => almost_toml(), 1 => any::<String>()]) {
+        match RelayConfig::parse(&text, Path::new("/f")) {
+            Ok(config) => {
+                config.validate().unwrap();
+                let back = RelayConfig::parse(&config.render(), Path::new("/f"));
+                prop_assert_eq!(back.map_err(|error| error.to_string()), Ok(config), "{}", text);
+            }
+            Err(error) => prop_assert!(error.to_string().lines().all(|line| line.starts_with("/f:") || line.starts_with("and "))),
         }
     }
 
