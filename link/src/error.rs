@@ -6,9 +6,11 @@ use quinn::{ConnectError, ConnectionError, TransportErrorCode};
 use varta_vlp::report::ReportError;
 
 /// TLS alerts (RFC 8446, section 6).
-const ACCESS_DENIED: u8 = 49;
-const CERTIFICATE_REQUIRED: u8 = 116;
-const NO_APPLICATION_PROTOCOL: u8 = 120;
+pub(crate) mod alert {
+    pub(crate) const ACCESS_DENIED: u8 = 49;
+    pub(crate) const CERTIFICATE_REQUIRED: u8 = 116;
+    pub(crate) const NO_APPLICATION_PROTOCOL: u8 = 120;
+}
 
 /// Why a link does not come about, or is no more. Its text is for the operator of this side.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +47,16 @@ pub enum LinkError {
     /// The other side speaks something else.
     #[error("{0}: the other side does not speak this version of the report protocol; bring both to one version")]
     OtherProtocol(SocketAddr),
+    /// The relay has no room.
+    #[error(
+        "{0}: the relay takes no more connections at the moment; it is asked again, and if it stays so, raise limits.observers of \
+         relay.toml"
+    )]
+    Crowded(SocketAddr),
     /// Nothing was heard.
-    #[error("{0}: nothing was heard within the time limit")]
+    #[error(
+        "{0}: nothing was heard within the time limit; see whether the other side runs, and whether UDP gets through to it"
+    )]
     TimedOut(SocketAddr),
     /// The other side closed the link.
     #[error("{remote}: closed by the other side: {reason}")]
@@ -80,21 +90,24 @@ pub enum LinkError {
 impl LinkError {
     /// What an end of a connection means, on the side that dialled it or on the other.
     pub(crate) fn of(remote: SocketAddr, error: ConnectionError, dialled: bool) -> Self {
-        let alert = |code: TransportErrorCode, alert| code == TransportErrorCode::crypto(alert);
+        let is = |code: TransportErrorCode, alert| code == TransportErrorCode::crypto(alert);
         match error {
-            ConnectionError::TransportError(error) if dialled && alert(error.code, ACCESS_DENIED) => {
+            ConnectionError::TransportError(error) if dialled && is(error.code, alert::ACCESS_DENIED) => {
                 Self::NotPinned(remote)
             }
             ConnectionError::ConnectionClosed(close)
-                if alert(close.error_code, ACCESS_DENIED) || alert(close.error_code, CERTIFICATE_REQUIRED) =>
+                if is(close.error_code, alert::ACCESS_DENIED) || is(close.error_code, alert::CERTIFICATE_REQUIRED) =>
             {
                 Self::Refused(remote)
             }
-            ConnectionError::ConnectionClosed(close) if alert(close.error_code, NO_APPLICATION_PROTOCOL) => {
+            ConnectionError::ConnectionClosed(close) if is(close.error_code, alert::NO_APPLICATION_PROTOCOL) => {
                 Self::OtherProtocol(remote)
             }
-            ConnectionError::TransportError(error) if alert(error.code, NO_APPLICATION_PROTOCOL) => {
+            ConnectionError::TransportError(error) if is(error.code, alert::NO_APPLICATION_PROTOCOL) => {
                 Self::OtherProtocol(remote)
+            }
+            ConnectionError::ConnectionClosed(close) if close.error_code == TransportErrorCode::CONNECTION_REFUSED => {
+                Self::Crowded(remote)
             }
             ConnectionError::VersionMismatch => Self::OtherProtocol(remote),
             ConnectionError::TimedOut => Self::TimedOut(remote),

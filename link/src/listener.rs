@@ -14,7 +14,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 use varta_vlp::key::PublicKey;
 
-use crate::{Allowed, Identity, Limits, Link, LinkError, identity, stream::End, tls};
+use crate::{Allowed, Identity, Limits, Link, LinkError, error::alert, identity, stream::End, tls};
 
 /// Links that are waiting to be taken from the listener.
 const WAITING: usize = 16;
@@ -36,6 +36,8 @@ pub enum Refusal {
     NoKey,
     /// It speaks another protocol.
     Protocol,
+    /// It takes this relay for another: its pin is not this relay's key.
+    NotPinned,
     /// It did not finish in time.
     Timeout,
     /// The handshake failed for another reason.
@@ -44,13 +46,14 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, in declared order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Retry,
         Self::HalfOpen,
         Self::Links,
         Self::UnknownKey,
         Self::NoKey,
         Self::Protocol,
+        Self::NotPinned,
         Self::Timeout,
         Self::Handshake,
     ];
@@ -65,24 +68,22 @@ impl Refusal {
             Self::UnknownKey => "unknown_key",
             Self::NoKey => "no_key",
             Self::Protocol => "protocol",
+            Self::NotPinned => "not_pinned",
             Self::Timeout => "timeout",
             Self::Handshake => "handshake",
         }
     }
 
     fn of(error: &ConnectionError) -> Self {
-        let code = match error {
-            ConnectionError::TransportError(error) => error.code,
-            ConnectionError::ConnectionClosed(close) => close.error_code,
-            ConnectionError::TimedOut => return Self::Timeout,
-            ConnectionError::VersionMismatch => return Self::Protocol,
-            _ => return Self::Handshake,
-        };
-        // TLS alerts: RFC 8446, section 6.
-        match code {
-            code if code == TransportErrorCode::crypto(49) => Self::UnknownKey,
-            code if code == TransportErrorCode::crypto(116) => Self::NoKey,
-            code if code == TransportErrorCode::crypto(120) => Self::Protocol,
+        let is = |code: TransportErrorCode, alert| code == TransportErrorCode::crypto(alert);
+        match error {
+            // What this side has found, and what the other side says are not the same.
+            ConnectionError::TransportError(error) if is(error.code, alert::ACCESS_DENIED) => Self::UnknownKey,
+            ConnectionError::TransportError(error) if is(error.code, alert::CERTIFICATE_REQUIRED) => Self::NoKey,
+            ConnectionError::TransportError(error) if is(error.code, alert::NO_APPLICATION_PROTOCOL) => Self::Protocol,
+            ConnectionError::ConnectionClosed(close) if is(close.error_code, alert::ACCESS_DENIED) => Self::NotPinned,
+            ConnectionError::TimedOut => Self::Timeout,
+            ConnectionError::VersionMismatch => Self::Protocol,
             _ => Self::Handshake,
         }
     }
@@ -125,9 +126,11 @@ impl Counts {
         self.refusals[refusal as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    fn place(self: &Arc<Self>, of: fn(&Self) -> &AtomicUsize) -> Place {
-        of(self).fetch_add(1, Ordering::Relaxed);
-        Place(Arc::clone(self), of)
+    /// One of at most `most` places, if there is one.
+    fn place(self: &Arc<Self>, of: fn(&Self) -> &AtomicUsize, most: usize) -> Option<Place> {
+        let take = |taken: usize| (taken < most).then_some(taken + 1);
+        of(self).fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
+        Some(Place(Arc::clone(self), of))
     }
 }
 
@@ -232,19 +235,20 @@ impl Door {
     async fn keep(self, endpoint: Endpoint) {
         let door = Arc::new(self);
         while let Some(incoming) = endpoint.accept().await {
-            let half_open = door.counts.half_open.load(Ordering::Relaxed);
-            if half_open >= door.limits.half_open {
-                door.counts.refuse(Refusal::HalfOpen);
-                incoming.refuse();
-            } else if door.counts.links.load(Ordering::Relaxed) >= door.limits.links {
-                door.counts.refuse(Refusal::Links);
-                incoming.refuse();
-            } else if half_open >= door.limits.retry_above && incoming.may_retry() {
-                door.counts.refuse(Refusal::Retry);
+            let counts = &door.counts;
+            if counts.half_open.load(Ordering::Relaxed) >= door.limits.retry_above && incoming.may_retry() {
+                counts.refuse(Refusal::Retry);
                 // It may, as was asked.
                 let _ = incoming.retry();
+            } else if counts.links.load(Ordering::Relaxed) >= door.limits.links {
+                counts.refuse(Refusal::Links);
+                incoming.refuse();
             } else {
-                let half_open = door.counts.place(|counts| &counts.half_open);
+                let Some(half_open) = counts.place(|counts| &counts.half_open, door.limits.half_open) else {
+                    counts.refuse(Refusal::HalfOpen);
+                    incoming.refuse();
+                    continue;
+                };
                 let door = Arc::clone(&door);
                 tokio::spawn(async move {
                     let arrived = timeout(door.limits.handshake, door.admit(incoming)).await;
@@ -265,9 +269,18 @@ impl Door {
         let keys = connection.peer_identity().and_then(|keys| keys.downcast::<Vec<CertificateDer<'static>>>().ok());
         let key = keys.as_deref().and_then(|keys| keys.first()).and_then(|key| identity::decode(key));
         let key = key.ok_or(Refusal::NoKey)?;
+        let close = |refusal, reason: &str| {
+            connection.close(quinn::VarInt::from_u32(0), reason.as_bytes());
+            refusal
+        };
         // It was allowed when it showed its key; the list may be another by now.
-        let name = self.allowed.name(&key).ok_or(Refusal::UnknownKey)?;
-        let place = self.counts.place(|counts| &counts.links);
+        let name = self.allowed.name(&key);
+        let name =
+            name.ok_or_else(|| close(Refusal::UnknownKey, "this observer's key is not in relay.toml any more"))?;
+        // Others who were shaking hands may have taken the last place meanwhile.
+        let place = self.counts.place(|counts| &counts.links, self.limits.links);
+        let place = place
+            .ok_or_else(|| close(Refusal::Links, "the relay has no room; raise limits.observers of relay.toml"))?;
         let remote = connection.remote_address();
         let (sender, receiver) = connection.accept_bi().await.map_err(refused)?;
         Ok(Arrived { key, name, remote, link: Link::new(&End::new(connection, false), sender, receiver), place })

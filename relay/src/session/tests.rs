@@ -180,6 +180,23 @@ async fn an_observer_whose_key_is_removed_is_closed_and_told_why() {
 }
 
 #[tokio::test]
+async fn a_newer_link_closes_the_older_and_is_not_closed_with_it() {
+    let mut relay = Relay::new();
+    let (mut older, arrived) = relay.arrive().await;
+    let session = tokio::spawn(serve(relay.desk.clone(), relay.allowed.clone(), "relay-1".to_owned(), arrived));
+    say(&mut older, FromObserver::Snapshot { seq: 1 }).await;
+    acknowledged(&mut older, 1).await;
+    let (mut newer, arrived) = relay.arrive().await;
+    tokio::spawn(serve(relay.desk.clone(), relay.allowed.clone(), "relay-1".to_owned(), arrived));
+    let why = closed(&mut older).await;
+    assert!(why.contains("a newer link of this observer"), "{why}");
+    session.await.unwrap();
+    say(&mut newer, FromObserver::Snapshot { seq: 1 }).await;
+    acknowledged(&mut newer, 1).await;
+    assert_eq!(relay.later(), ObserverState::Connected);
+}
+
+#[tokio::test]
 async fn who_does_not_keep_to_the_protocol_is_closed_and_told_why() {
     for (said, expected) in [(hello(), "says hello once"), (vec![2, 0, 0, 0, 9, 9], "version")] {
         let mut relay = Relay::new();
