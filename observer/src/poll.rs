@@ -6,10 +6,10 @@ use std::{path::Path, time::Duration};
 
 use varta_config::{Listen, ObserverConfig};
 use varta_core::Subject;
+use varta_vlp::time::nanos;
 
 use crate::{
     ingest::Polled,
-    roster::nanos,
     run::{self, Addresses, RunError, RunOptions, Running},
     tap::Event,
 };

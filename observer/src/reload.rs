@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use varta_client::keyfile::KeyFileError;
 use varta_config::{ConfigError, ObserverConfig};
 use varta_core::{Audience, Settings};
+use varta_vlp::time::nanos;
 
 use crate::{
     aside::Aside,
@@ -19,7 +20,7 @@ use crate::{
     },
     keyring::Keyring,
     logging::LogControl,
-    roster::{self, RosterError, nanos},
+    roster::{self, RosterError},
 };
 
 /// How long the last lines of an event file are waited for.

@@ -1,11 +1,11 @@
 //! The roster file as the core needs it, and the rule that its version never goes back.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use varta_client::keyfile::UnixSeconds;
 use varta_core::{Labels, RosterEntry, SECOND, WallNs};
 use varta_keys::RosterAgent;
-use varta_vlp::{AgentId, key::Name};
+use varta_vlp::{AgentId, key::Name, time::nanos};
 
 /// Why a roster is not put in force. Its text names the file and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -80,10 +80,6 @@ fn entry(agent: RosterAgent) -> (AgentId, RosterEntry) {
         return_within: agent.return_within.map(nanos),
     };
     (id, entry)
-}
-
-pub(crate) fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod own;
 use std::{io, path::PathBuf, time::Duration};
 
 use varta_core::{MonoNs, Now, SECOND};
+use varta_vlp::time::nanos;
 
 use self::{
     device::Device,
@@ -16,7 +17,7 @@ use self::{
     heartbeat::Heartbeat,
     own::Own,
 };
-use crate::{notify, roster::nanos};
+use crate::notify;
 
 /// From pulse to pulse, nanoseconds.
 const PULSE: u64 = SECOND;

@@ -24,7 +24,7 @@ use varta_keys::RelayKeyFile;
 use varta_link::{Allowed, Identity, Limits as LinkLimits, Listener};
 use varta_vlp::{
     key::{Peer, PublicKey},
-    time::{MILLI, Now},
+    time::{MILLI, Now, nanos},
 };
 
 pub use self::error::{Failure, Misconfiguration, RunError};
@@ -143,10 +143,6 @@ struct Prepared {
     identity: Identity,
     token: Option<String>,
     http: Option<TcpListener>,
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn settings(rules: &FleetRules) -> Settings {

@@ -20,10 +20,11 @@ use std::{
 use serde_json::Value;
 use varta_config::{Webhook, WebhookKind};
 use varta_daemon::{clock::Clock, http::read_token};
+use varta_vlp::time::{MonoNs, nanos};
 
 use body::{Template, alerts};
 use post::{Answer, Post};
-use queue::{Queue, Timing, nanos};
+use queue::{Queue, Timing};
 
 /// Notices that wait for a target's thread; further ones are counted and lost.
 const WAITING: usize = 4096;
@@ -151,7 +152,7 @@ impl Target {
         loop {
             let now = Clock::now().mono;
             let repeats = self.kind == WebhookKind::Alertmanager && self.queue.has_open();
-            let due = self.queue.due().min(if repeats { again } else { varta_vlp::time::MonoNs::NEVER });
+            let due = self.queue.due().min(if repeats { again } else { MonoNs::NEVER });
             let wait = Duration::from_nanos(due.since(now)).min(REPEAT);
             match receiver.recv_timeout(wait) {
                 Ok(notice) => self.queue.update(Clock::now().mono, notice),

@@ -1,5 +1,7 @@
 //! The two timelines of a daemon. Both come in as arguments; nothing here reads a clock.
 
+use core::time::Duration;
+
 /// Nanoseconds of CLOCK_BOOTTIME.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MonoNs(pub u64);
@@ -40,6 +42,12 @@ impl WallNs {
     pub const fn after(self, ns: u64) -> Self {
         Self(self.0.saturating_add(ns))
     }
+}
+
+/// A duration in nanoseconds; what is longer than can be said is as long as can be.
+#[must_use]
+pub fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Nanoseconds in a second.

@@ -1,6 +1,7 @@
 //! Opening what an observer needs that is polled.
 
 use varta_config::ObserverConfig;
+use varta_vlp::time::nanos;
 
 use crate::{
     clock::Clock,
@@ -8,7 +9,6 @@ use crate::{
     forward::Marks,
     ingest::{Parts, Sleep},
     journal,
-    roster::nanos,
     run::{Addresses, Known, Misconfiguration, RunError, bind},
     watchdog::Watchdog,
 };

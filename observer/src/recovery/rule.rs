@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use varta_core::Owner;
-use varta_vlp::{UnitId, key::Name};
+use varta_vlp::{UnitId, key::Name, time::nanos};
 
 use super::plan::Patient;
 
@@ -41,7 +41,7 @@ impl Rule {
             unit: unit.as_deref().map(|name| Name::new(name).ok().map(Name::unit_id)),
             labels: labels.clone(),
             exec: rule.exec.clone(),
-            debounce: u64::try_from(rule.debounce.as_nanos()).unwrap_or(u64::MAX),
+            debounce: nanos(rule.debounce),
             timeout: rule.timeout,
             env: rule.env.clone(),
             dry_run: rule.dry_run,

@@ -10,6 +10,7 @@ use std::{
 use tokio::sync::Notify;
 use varta_config::ObserverConfig;
 use varta_daemon::http::{self, Ring, Serving, read_token};
+use varta_vlp::time::nanos;
 
 use super::{Addresses, Failure, Misconfiguration, OnReady, RunError, RunOptions, bind::bind, known::Known, recover};
 use crate::{
@@ -23,7 +24,6 @@ use crate::{
     peers::Peers,
     recovery::{Environment, Recovery},
     reload::{InForce, open_export},
-    roster::nanos,
     watchdog::Watchdog,
 };
 

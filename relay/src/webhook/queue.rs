@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use varta_vlp::time::MonoNs;
+use varta_vlp::time::{MonoNs, nanos};
 
 use super::Notice;
 
@@ -26,10 +26,6 @@ impl Default for Timing {
     fn default() -> Self {
         Self { first: Duration::from_secs(1), longest: Duration::from_secs(60), retry_for: Duration::from_secs(3600) }
     }
-}
-
-pub(super) fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[derive(Debug)]
