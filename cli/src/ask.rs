@@ -132,19 +132,19 @@ impl Source {
         Ok(found)
     }
 
-    /// Follows events from the one after `seen`. `each` is called with nothing when there is an answer, then with the id and
-    /// the text of each event. Ends where the stream does, or with the error of `each`.
+    /// Follows events from the one after `seen`. `each` is called with nothing when there is an answer, then with the kind, the
+    /// id and the text of each event. Ends where the stream does, or with the error of `each`.
     pub(crate) fn follow(
         &self,
         path: &str,
         seen: Option<&str>,
-        mut each: impl FnMut(Option<(&str, &str)>) -> anyhow::Result<()>,
+        mut each: impl FnMut(Option<(&str, &str, &str)>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let seen: Vec<_> = seen.map(|id| ("last-event-id", id.to_owned())).into_iter().collect();
         let answer = self.request("GET", path, None, &seen)?;
         each(None)?;
         let mut reader = BufReader::new(answer.into_body().into_reader());
-        let (mut id, mut data, mut line) = (String::new(), String::new(), String::new());
+        let (mut kind, mut id, mut data, mut line) = (String::new(), String::new(), String::new(), String::new());
         loop {
             line.clear();
             let read = std::io::Read::take(&mut reader, LINE_MAX as u64).read_line(&mut line);
@@ -156,10 +156,11 @@ impl Source {
             }
             match line.trim_end_matches(['\r', '\n']) {
                 "" if !data.is_empty() => {
-                    each(Some((&id, &data)))?;
+                    each(Some((&kind, &id, &data)))?;
                     data.clear();
                 }
                 text => match text.split_once(':') {
+                    Some(("event", value)) => value.trim_start().clone_into(&mut kind),
                     Some(("id", value)) => value.trim_start().clone_into(&mut id),
                     Some(("data", value)) => data.push_str(value.trim_start()),
                     _ => {}

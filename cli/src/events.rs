@@ -6,26 +6,28 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::Args;
 use serde_json::Value;
 
-use crate::ask::{Source, Whom, plain};
+use crate::{
+    ask::{Source, Whom, plain},
+    complain,
+};
 
 /// How long to wait before a stream that ended is asked for again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Follow the events of an observer or a relay.
-///
-/// A line each, until it is interrupted. A stream that breaks off is asked for again, from where it ended.
+/// The events of an observer or a relay, a line each: those that are kept, or with -f those that come.
 #[derive(Args)]
 pub(crate) struct EventsArgs {
     #[command(flatten)]
     whom: Whom,
-    /// Follow; that is what it does without this, too.
+    /// Follow, from now on or from --after, until it is interrupted; a stream that breaks off is asked for again, from where it
+    /// ended.
     #[arg(short, long)]
     follow: bool,
-    /// Begin after the event of this id, as far back as events are kept; 0 is all of them.
+    /// Begin after the event of this id, as far back as events are kept.
     #[arg(long, value_name = "ID")]
     after: Option<u64>,
     /// Only these kinds.
@@ -38,35 +40,42 @@ pub(crate) struct EventsArgs {
 
 pub(crate) fn run(args: &EventsArgs) -> anyhow::Result<ExitCode> {
     let source = Source::open(&args.whom)?;
+    let path = if args.follow { "/api/v1/events" } else { "/api/v1/events?once=true" };
     let mut seen = args.after.map(|id| id.to_string());
     // Who never answered is an error; who did is asked again, and that it does not answer is told once.
     let (mut answered, mut told) = (false, false);
     loop {
         let begun = seen.clone();
-        let ended = source.follow("/api/v1/events", begun.as_deref(), |event| {
+        let ended = source.follow(path, begun.as_deref(), |event| {
             (answered, told) = (true, false);
-            match event {
-                Some((id, text)) => {
-                    seen = Some(id.to_owned());
-                    print(args, text)
-                }
-                None => Ok(()),
+            let Some((kind, id, text)) = event else { return Ok(()) };
+            if kind == "lagged" {
+                complain(&anyhow!("events came faster than they could be told, or are not kept any more: {text}"));
+                return Ok(());
             }
+            seen = Some(id.to_owned());
+            print(args, text)
         });
-        if let Err(error) = ended {
-            if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
-                // Nobody reads any more.
+        match ended {
+            Ok(()) if !args.follow => return Ok(ExitCode::SUCCESS),
+            Ok(()) => {}
+            // Nobody reads any more.
+            Err(error) if error.downcast_ref::<io::Error>().is_some_and(is_broken_pipe) => {
                 return Ok(ExitCode::SUCCESS);
             }
-            if !answered {
-                return Err(error);
-            }
-            if !std::mem::replace(&mut told, true) {
-                crate::complain(&error.context("asking again"));
+            Err(error) if !answered || !args.follow => return Err(error),
+            Err(error) => {
+                if !std::mem::replace(&mut told, true) {
+                    complain(&error.context("asking again"));
+                }
             }
         }
         std::thread::park_timeout(PAUSE);
     }
+}
+
+fn is_broken_pipe(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
 }
 
 fn print(args: &EventsArgs, text: &str) -> anyhow::Result<()> {

@@ -81,6 +81,12 @@ fn an_observer_and_a_relay_are_asked_alike() {
         assert!(problem(&["explain", "--url", url, "nobody"]).contains("nobody"));
         assert!(problem(&["explain", "--url", url, "nobody/api"]).contains("nobody"));
 
+        let kept = text(&["events", "--json", "--url", url]);
+        let ids: Vec<u64> =
+            kept.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].as_u64().unwrap()).collect();
+        assert!(!ids.is_empty() && ids.is_sorted(), "{kept}");
+        let rest = text(&["events", "--json", "--url", url, "--after", &ids[0].to_string()]);
+        assert!(rest.lines().count() >= ids.len() - 1 && !rest.contains(&format!("\"id\":{},", ids[0])), "{rest}");
         let mut follower =
             varta(&["events", "-f", "--json", "--after", "0", "--url", url]).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();

@@ -32,7 +32,8 @@ impl Followers {
         Self { ring, places: Arc::new(Semaphore::new(most)), most, stopping }
     }
 
-    /// A stream of the events after the one of id `seen`, or from now on; of one of `kinds`, where there are any.
+    /// A stream of the events after the one of id `seen`, or from now on; of one of `kinds`, where there are any. With `once`,
+    /// of those only that have happened: after `seen`, or all that are kept.
     ///
     /// # Errors
     /// 503 where all places are taken.
@@ -40,11 +41,12 @@ impl Followers {
         &self,
         seen: Option<u64>,
         kinds: Vec<String>,
+        once: bool,
     ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>> + use<>>, Failure> {
         let permit = Arc::clone(&self.places).try_acquire_owned();
         let most = self.most;
         let permit = permit.map_err(|_| Failure::unavailable(format!("{most} event streams are open already")))?;
-        let events = stream::unfold(Follower::new(self, seen, kinds, permit), |mut follower| async {
+        let events = stream::unfold(Follower::new(self, seen, kinds, once, permit), |mut follower| async {
             let event = follower.next().await?;
             Some((Ok(event), follower))
         });
@@ -70,21 +72,33 @@ struct Follower {
     /// The id of the newest event passed; `None` where the first to come is the first of all.
     seen: Option<u64>,
     kinds: Vec<String>,
+    /// The id of the last event that is wanted.
+    until: Option<u64>,
     ready: VecDeque<Arc<Entry>>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Follower {
-    fn new(followers: &Followers, seen: Option<u64>, kinds: Vec<String>, permit: OwnedSemaphorePermit) -> Self {
+    fn new(
+        followers: &Followers,
+        seen: Option<u64>,
+        kinds: Vec<String>,
+        once: bool,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
         let ring = followers.ring.clone();
         let (news, stopping) = (ring.news(), followers.stopping.subscribe());
-        let seen = seen.or_else(|| ring.newest());
-        Self { ring, news, stopping, seen, kinds, ready: VecDeque::new(), _permit: permit }
+        let until = once.then(|| ring.newest().unwrap_or(0));
+        let seen = if once { seen } else { seen.or_else(|| ring.newest()) };
+        Self { ring, news, stopping, seen, kinds, until, ready: VecDeque::new(), _permit: permit }
     }
 
-    /// The next event, or `None` when the daemon stops.
+    /// The next event; `None` after the last that is wanted, or when the daemon stops.
     async fn next(&mut self) -> Option<Event> {
         loop {
+            if self.until.is_some_and(|until| self.seen.unwrap_or(0) >= until) {
+                return None;
+            }
             self.fill().await?;
             let next = self.ready.front()?.id;
             // Ids rise by one: what is missing was lost before it could be sent.

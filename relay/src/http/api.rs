@@ -247,6 +247,9 @@ pub(super) async fn unsilence(
 pub(super) struct Followed {
     /// What `Last-Event-ID` says, for those who cannot send it.
     after: Option<u64>,
+    /// Only what has happened, and not what will.
+    #[serde(default)]
+    once: bool,
     /// Kinds of events, with commas between; all where it is empty.
     #[serde(default)]
     kind: String,
@@ -262,5 +265,5 @@ pub(super) async fn events(
     if let Some(other) = kinds.iter().find(|kind| !KINDS.contains(&kind.as_str())) {
         return Err(Failure::bad_request(format!("kind is one or more of {}; found {other}", KINDS.join(", "))));
     }
-    app.0.followers.follow(last_event_id(&headers)?.or(asked.after), kinds)
+    app.0.followers.follow(last_event_id(&headers)?.or(asked.after), kinds, asked.once)
 }

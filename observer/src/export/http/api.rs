@@ -167,6 +167,9 @@ pub(super) async fn slot(
 pub(super) struct Followed {
     /// What `Last-Event-ID` says, for those who cannot send it.
     after: Option<u64>,
+    /// Only what has happened, and not what will.
+    #[serde(default)]
+    once: bool,
 }
 
 pub(super) async fn events(
@@ -175,5 +178,5 @@ pub(super) async fn events(
     asked: Result<Query<Followed>, QueryRejection>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Failure> {
     let Query(asked) = asked.map_err(|error| Failure::bad_request(error.body_text()))?;
-    app.0.followers.follow(last_event_id(&headers)?.or(asked.after), Vec::new())
+    app.0.followers.follow(last_event_id(&headers)?.or(asked.after), Vec::new(), asked.once)
 }
