@@ -1,4 +1,4 @@
-//! The verbs that ask an observer and a relay, before a whole mesh.
+//! A whole mesh as a process: the verbs that ask it, and its relay's history over many a SIGKILL.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -7,11 +7,13 @@ mod waiting;
 use std::{
     io::{BufRead as _, BufReader},
     process::{Child, Command, Output, Stdio},
+    time::Duration,
 };
 
 use serde_json::Value;
 use waiting::wait;
 
+/// A whole mesh. It is killed, as by SIGKILL, when this is dropped.
 struct Mesh {
     child: Child,
     observer: String,
@@ -19,14 +21,13 @@ struct Mesh {
 }
 
 impl Mesh {
-    fn start() -> Self {
+    fn start(more: &[&str]) -> Self {
         let mut command = varta(&["dev", "--for", "300s"]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command.args(more).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut address = |word: &str| {
-            let found =
-                lines.by_ref().map(Result::unwrap).find_map(|line| Some(line.strip_prefix(word)?.trim().to_owned()));
-            found.unwrap()
+            let mut lines = lines.by_ref().map(Result::unwrap);
+            lines.find_map(|line| Some(line.strip_prefix(word)?.trim().to_owned())).unwrap()
         };
         let (observer, relay) = (address("observer "), address("dashboard "));
         // It says no more after this: nothing is written to a pipe that nobody reads.
@@ -42,6 +43,7 @@ impl Drop for Mesh {
     }
 }
 
+/// The program with these words.
 fn varta(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_varta"));
     command.args(words).stdin(Stdio::null());
@@ -66,7 +68,7 @@ fn problem(words: &[&str]) -> String {
 
 #[test]
 fn an_observer_and_a_relay_are_asked_alike() {
-    let mesh = Mesh::start();
+    let mesh = Mesh::start(&[]);
     for (url, kind) in [(&mesh.observer, "observer obs-dev"), (&mesh.relay, "relay relay-dev")] {
         wait("web-1 is known", || said(&["explain", "--url", url, "web-1/api"]).status.success().then_some(()));
         // One of the agents is not well now and then.
@@ -107,7 +109,7 @@ fn an_observer_and_a_relay_are_asked_alike() {
 
 #[test]
 fn silences_come_and_go_and_what_is_not_there_is_said() {
-    let mesh = Mesh::start();
+    let mesh = Mesh::start(&[]);
     let url = &*mesh.relay;
     let made = text(&["silence", "--url", url, "cache-*/redis", "--for", "10m", "--by", "me", "--note", "a new disk"]);
     assert_eq!(made, "silence 1: cache-*/redis for 10m\n");
@@ -128,4 +130,45 @@ fn who_does_not_answer_is_named() {
         assert!(problem(&words).contains("http://127.0.0.1:1/"), "{words:?}");
     }
     assert_eq!(said(&["status", "--url", "http://127.0.0.1:1"]).status.code(), Some(3));
+}
+
+/// What the relay knows of a unit that is well, once it knows it.
+fn history(mesh: &Mesh) -> Vec<Value> {
+    wait("the unit is up", || {
+        let done = varta(&["explain", "--json", "--url", &mesh.relay, "web-1/api"]).output().unwrap();
+        let unit: Value = serde_json::from_slice(&done.stdout).ok()?;
+        let is_up = unit[0]["verdict"] == "up";
+        is_up.then(|| unit[0]["history"]["segments"].as_array().unwrap().clone())
+    })
+}
+
+fn check(segments: &[Value]) {
+    for pair in segments.windows(2) {
+        assert!(pair[0]["from_ms"].as_u64() < pair[1]["from_ms"].as_u64(), "{segments:?}");
+        assert_eq!(pair[0]["to_ms"], pair[1]["from_ms"], "{segments:?}");
+        assert_ne!(pair[0]["verdict"], pair[1]["verdict"], "{segments:?}");
+    }
+    assert_eq!(segments.last().unwrap()["to_ms"], Value::Null, "{segments:?}");
+}
+
+#[test]
+fn whenever_it_is_killed_its_history_is_whole_and_says_when_nobody_looked() {
+    let home = tempfile::tempdir().unwrap();
+    let state = ["--state", home.path().to_str().unwrap()];
+    let mut written = 0;
+    for round in 0..8 {
+        let mesh = Mesh::start(&state);
+        let segments = history(&mesh);
+        check(&segments);
+        let unseen = segments.iter().filter(|segment| segment["verdict"] == "unseen").count();
+        assert!(unseen >= written, "{unseen} gaps after {written} lives that were written: {segments:?}");
+        // At any time of a life; after more than two turns of the writer what was known is on the disk.
+        let lives_on = Duration::from_millis(round * 397 % 1000);
+        std::thread::park_timeout(lives_on);
+        if round % 4 == 3 {
+            std::thread::park_timeout(Duration::from_millis(2500));
+            written += 1;
+        }
+        drop(mesh);
+    }
 }
