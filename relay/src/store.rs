@@ -17,7 +17,7 @@ mod tests;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Condvar, Mutex, PoisonError, RwLock},
+    sync::{Arc, Condvar, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     thread::JoinHandle,
     time::Duration,
 };
@@ -28,6 +28,7 @@ pub(crate) use history::History;
 pub(crate) use open::{Loaded, StoreError};
 pub(crate) use pending::{UnitRow, key_of};
 
+use open::Opener;
 use pending::Pending;
 
 /// How often what was noted is written.
@@ -48,7 +49,9 @@ pub(crate) struct Store(Arc<Inner>);
 
 struct Inner {
     file: PathBuf,
-    database: RwLock<Database>,
+    /// None while it cannot be opened again.
+    database: RwLock<Option<Database>>,
+    open: Opener,
     pending: Mutex<Pending>,
     /// Wakes the writer for its end.
     ending: (Mutex<bool>, Condvar),
@@ -66,6 +69,14 @@ pub(crate) struct Writer {
 impl Store {
     fn pending(&self) -> std::sync::MutexGuard<'_, Pending> {
         self.0.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn database(&self) -> RwLockReadGuard<'_, Option<Database>> {
+        self.0.database.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn database_mut(&self) -> RwLockWriteGuard<'_, Option<Database>> {
+        self.0.database.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes something to be written.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
     io,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
@@ -33,6 +33,14 @@ pub enum StoreError {
     #[error("{}: {error}; make it, and let the relay's user write there, or set relay.state_dir to another", path.display())]
     Directory {
         /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The disk refuses.
+    #[error("{}: {error}; nothing of it is lost: make room, or mend the disk, and start again", path.display())]
+    Disk {
+        /// The file.
         path: PathBuf,
         /// What the system said.
         error: io::Error,
@@ -78,12 +86,22 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub(crate) fn open(directory: &Path, keep: Keep, clock: fn() -> u64) -> Result<(Self, Loaded), StoreError> {
+        Self::open_by(open_file, directory, keep, clock)
+    }
+
+    pub(super) fn open_by(
+        open: Opener,
+        directory: &Path,
+        keep: Keep,
+        clock: fn() -> u64,
+    ) -> Result<(Self, Loaded), StoreError> {
         let unusable = |error| StoreError::Directory { path: directory.to_owned(), error };
         std::fs::create_dir_all(directory).map_err(unusable)?;
         let file = directory.join(FILE);
-        let (database, loaded) = match begin(&file, clock()) {
+        let (database, loaded) = match begin(open, &file, clock()) {
             Ok(begun) => begun,
             Err(Trouble::Fatal(error)) => return Err(error),
+            Err(Trouble::Disk(error)) => return Err(StoreError::Disk { path: file, error }),
             Err(Trouble::Damaged(reason)) => {
                 let aside = put_aside(&file, &reason)?;
                 tracing::warn!(
@@ -91,12 +109,13 @@ impl Store {
                     file.display(),
                     aside.display()
                 );
-                begin(&file, clock()).map_err(|trouble| trouble.fatal(&file))?
+                begin(open, &file, clock()).map_err(|trouble| trouble.fatal(&file))?
             }
         };
         let inner = Inner {
             file,
-            database: RwLock::new(database),
+            database: RwLock::new(Some(database)),
+            open,
             pending: Mutex::new(Pending::default()),
             ending: (Mutex::new(false), Condvar::new()),
             keep,
@@ -106,8 +125,28 @@ impl Store {
     }
 }
 
+/// How a file becomes a database.
+pub(super) type Opener = fn(File) -> Result<Database, DatabaseError>;
+
+fn open_file(file: File) -> Result<Database, DatabaseError> {
+    Database::builder().set_cache_size(CACHE).create_file(file)
+}
+
+fn file_at(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// The database of a file that was open before; `None`, and a word on it, where that cannot be.
+pub(super) fn open_again(path: &Path, open: Opener) -> Option<Database> {
+    let opened = file_at(path).map_err(|error| error.to_string());
+    let opened = opened.and_then(|file| open(file).map_err(|error| error.to_string()));
+    opened.inspect_err(|error| tracing::warn!("{}: cannot be opened again: {error}", path.display())).ok()
+}
+
 enum Trouble {
     Fatal(StoreError),
+    /// The disk refuses, which says nothing of the file.
+    Disk(io::Error),
     Damaged(String),
 }
 
@@ -115,6 +154,7 @@ impl Trouble {
     fn fatal(self, file: &Path) -> StoreError {
         match self {
             Self::Fatal(error) => error,
+            Self::Disk(error) => StoreError::Disk { path: file.to_owned(), error },
             Self::Damaged(reason) => StoreError::Unusable { path: file.to_owned(), reason },
         }
     }
@@ -122,18 +162,21 @@ impl Trouble {
 
 impl<E: Into<redb::Error>> From<E> for Trouble {
     fn from(error: E) -> Self {
-        Self::Damaged(error.into().to_string())
+        use io::ErrorKind::{InvalidData, UnexpectedEof};
+        match error.into() {
+            redb::Error::Io(error) if !matches!(error.kind(), InvalidData | UnexpectedEof) => Self::Disk(error),
+            other => Self::Damaged(other.to_string()),
+        }
     }
 }
 
-fn begin(file: &Path, now_ms: u64) -> Result<(Database, Loaded), Trouble> {
+fn begin(open: Opener, file: &Path, now_ms: u64) -> Result<(Database, Loaded), Trouble> {
     let path = || file.to_owned();
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(file);
-    let opened = opened.map_err(|error| Trouble::Fatal(StoreError::Directory { path: path(), error }))?;
-    let database = Database::builder().set_cache_size(CACHE).create_file(opened).map_err(|error| match error {
+    let opened = file_at(file).map_err(|error| Trouble::Fatal(StoreError::Directory { path: path(), error }))?;
+    let database = open(opened).map_err(|error| match error {
         DatabaseError::DatabaseAlreadyOpen => Trouble::Fatal(StoreError::InUse { path: path() }),
         DatabaseError::UpgradeRequired(_) => Trouble::Fatal(StoreError::OtherForm { path: path() }),
-        other => Trouble::Damaged(other.to_string()),
+        other => Trouble::from(other),
     })?;
     let gap = mark_beginning(&database, now_ms).map_err(|trouble| match trouble {
         Trouble::Damaged(reason) if reason == OTHER_FORM => Trouble::Fatal(StoreError::OtherForm { path: path() }),

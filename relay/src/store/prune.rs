@@ -1,6 +1,6 @@
 //! Forgetting: what is too old, and the oldest where the file is too large.
 
-use redb::ReadableTable as _;
+use redb::{Database, ReadableTable as _};
 
 use super::{
     Store,
@@ -27,8 +27,8 @@ impl Store {
                 return;
             }
             // The file grows smaller by being packed only.
-            let packed = self.0.database.write().unwrap_or_else(std::sync::PoisonError::into_inner).compact();
-            if let Err(error) = packed {
+            let packed = self.database_mut().as_mut().map(Database::compact);
+            if let Some(Err(error)) = packed {
                 tracing::warn!("{}: cannot be packed: {error}", self.0.file.display());
                 return;
             }
@@ -45,8 +45,8 @@ impl Store {
     pub(super) fn forget_before(&self, cutoff: u64) -> Result<(), redb::Error> {
         let mut from = 0;
         loop {
-            let database = self.0.database.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let mut write = database.begin_write()?;
+            let database = self.database();
+            let mut write = database.as_ref().ok_or(redb::Error::PreviousIo)?.begin_write()?;
             write.set_quick_repair(true);
             let done = {
                 let mut units = write.open_table(UNITS)?;

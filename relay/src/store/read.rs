@@ -37,8 +37,8 @@ impl Store {
 
     #[expect(clippy::type_complexity, reason = "two lists, made and taken apart side by side")]
     fn try_read(&self, key: &[u8], from: u64) -> Result<(Vec<(u64, Option<Verdict>)>, Vec<(u64, u64)>), redb::Error> {
-        let database = self.0.database.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let read = database.begin_read()?;
+        let database = self.database();
+        let read = database.as_ref().ok_or(redb::Error::PreviousIo)?.begin_read()?;
         let mut gaps = Vec::new();
         for entry in read.open_table(GAPS)?.iter()? {
             let (gap, until) = entry?;

@@ -129,6 +129,96 @@ fn a_damaged_file_is_put_aside() {
     }
 }
 
+thread_local! {
+    /// Whether the disk is full, for who writes on this thread.
+    static FULL: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// A file on a disk that may be full.
+#[derive(Debug)]
+struct Disk(redb::backends::FileBackend);
+
+impl Disk {
+    fn room() -> std::io::Result<()> {
+        if FULL.get() { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+}
+
+impl redb::StorageBackend for Disk {
+    fn len(&self) -> std::io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        self.0.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> std::io::Result<()> {
+        Self::room()?;
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> std::io::Result<()> {
+        Self::room()?;
+        self.0.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        Self::room()?;
+        self.0.write(offset, data)
+    }
+
+    fn close(&self) -> std::io::Result<()> {
+        self.0.close()
+    }
+}
+
+fn open_on_disk(directory: &Path) -> Result<(Store, Loaded), StoreError> {
+    let open = |file| redb::Builder::new().create_with_backend(Disk(redb::backends::FileBackend::new(file)?));
+    Store::open_by(open, directory, KEEP, at_start)
+}
+
+#[test]
+fn what_a_full_disk_refuses_is_written_when_there_is_room_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = open_on_disk(directory.path()).unwrap();
+    let web = unit("web-1");
+    turn(&store, &web, START, Some(Verdict::Up));
+    store.write(START);
+    FULL.set(true);
+    for second in 1..=5 {
+        turn(&store, &web, START + second, Some(if second % 2 == 0 { Verdict::Up } else { Verdict::Stalled }));
+        store.write(START + second);
+        assert_eq!(store.failures(), (second, true));
+    }
+    FULL.set(false);
+    // What is kept in memory is not lost by one more try that fails for another reason: the file is open again by then.
+    store.write(START + 6);
+    store.write(START + 7);
+    assert!(!store.failures().1, "it is written again");
+    drop(store);
+    let (store, loaded) = Store::open(directory.path(), KEEP, at_start).unwrap();
+    assert_eq!(loaded.units.len(), 1);
+    let verdicts: Vec<_> = segments(&store, &web, START + HOUR).iter().map(|one| (one.0, one.2)).collect();
+    let expected = [(0, "up"), (1, "stalled"), (2, "up"), (3, "stalled"), (4, "up"), (5, "stalled")];
+    assert_eq!(verdicts, expected);
+}
+
+#[test]
+fn a_disk_that_is_full_at_the_start_costs_nothing_of_what_is_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, _) = open_on_disk(directory.path()).unwrap();
+    turn(&store, &unit("web-1"), START, Some(Verdict::Up));
+    store.write(START);
+    drop(store);
+    FULL.set(true);
+    let error = open_on_disk(directory.path()).map(drop).unwrap_err();
+    FULL.set(false);
+    assert!(matches!(error, StoreError::Disk { .. }), "{error}");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is put aside");
+    assert_eq!(open_on_disk(directory.path()).unwrap().1.units.len(), 1);
+}
+
 #[test]
 fn what_is_old_goes_and_what_lasts_stays() {
     let directory = tempfile::tempdir().unwrap();

@@ -4,6 +4,7 @@ use redb::{Durability, ReadableTable as _};
 
 use super::{
     Store,
+    open::open_again,
     pending::Pending,
     tables::{ALIVE, INCIDENTS, META, NUMBERS, SILENCES, TURNS, UNITS},
 };
@@ -21,6 +22,10 @@ impl Store {
             }
         };
         let written = self.try_write(&pending, now_ms);
+        if written.is_err() {
+            // After an error of the disk a database does nothing any more until it is opened again.
+            self.reopen();
+        }
         let mut state = self.pending();
         let before = std::mem::replace(&mut state.failing, written.is_err());
         match written {
@@ -39,9 +44,17 @@ impl Store {
         }
     }
 
+    /// Opens the file again. What fails here is tried again with the next write.
+    fn reopen(&self) {
+        let mut database = self.database_mut();
+        // It is closed before it is opened: it has a lock.
+        *database = None;
+        *database = open_again(&self.0.file, self.0.open);
+    }
+
     fn try_write(&self, pending: &Pending, now_ms: u64) -> Result<(), redb::Error> {
-        let database = self.0.database.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut write = database.begin_write()?;
+        let database = self.database();
+        let mut write = database.as_ref().ok_or(redb::Error::PreviousIo)?.begin_write()?;
         // A crash is repaired in no time, however large the file.
         write.set_quick_repair(true);
         write.set_durability(Durability::Immediate)?;
