@@ -35,3 +35,4 @@ pub use relay::{
     WebhookKind,
 };
 pub use reload::Reload;
+pub use slot::is_url;

@@ -169,8 +169,10 @@ impl Default for History {
 /// One `[[webhook]]`: who is told of incidents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Webhook {
-    /// Where to, `http://` or `https://`.
+    /// Where to, `http://` or `https://`; empty where `url_file` says it.
     pub url: String,
+    /// File whose one line is the address, where that is a secret.
+    pub url_file: Option<PathBuf>,
     /// In which form.
     pub kind: WebhookKind,
     /// File with the bearer token that is sent.
@@ -187,6 +189,7 @@ impl Default for Webhook {
     fn default() -> Self {
         Self {
             url: String::new(),
+            url_file: None,
             kind: WebhookKind::default(),
             token_file: None,
             template: None,
@@ -322,12 +325,13 @@ fn history(it: &mut History) -> Vec<Field<'_>> {
 
 fn webhook(it: &mut Webhook) -> Vec<Field<'_>> {
     vec![
-        Field { required: true, ..field("url", Restart, Slot::Url(&mut it.url)) },
+        field("url", Restart, Slot::Url(&mut it.url)),
         field("kind", Restart, Slot::Choice(&mut it.kind)),
         field("token_file", Restart, Slot::Path(&mut it.token_file)),
         field("template", Restart, Slot::Path(&mut it.template)),
         field("timeout", Restart, Slot::Duration(&mut it.timeout, from_millis(100, MINUTE))),
         field("retry_for", Restart, Slot::Duration(&mut it.retry_for, from_millis(1000, DAY))),
+        field("url_file", Restart, Slot::Path(&mut it.url_file)),
     ]
 }
 

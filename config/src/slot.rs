@@ -322,8 +322,9 @@ fn is_host_and_port(text: &str) -> bool {
     is_host && port.parse::<u16>().is_ok_and(|port| port > 0) && !port.starts_with('+')
 }
 
-/// The form of a webhook's address.
-fn is_url(text: &str) -> bool {
+/// The form of a webhook's address: `http://` or `https://`, a host, and neither user nor password.
+#[must_use]
+pub fn is_url(text: &str) -> bool {
     let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
     let authority = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
     authority.is_some_and(|host| !host.is_empty() && !host.contains('@'))

@@ -52,6 +52,13 @@ fn mistakes_in_the_text_of_a_relay() {
         ("[http]\nlisten = \"0.0.0.0:9930\"\n".to_owned(), "http.listen: 0.0.0.0:9930 can be reached from other hosts"),
         ("[[webhook]]\nurl = \"ftp://x\"\n".to_owned(), "webhook[0].url: found \"ftp://x\"; write an address"),
         ("[[webhook]]\nurl = \"http://a:b@c/\"\n".to_owned(), "webhook[0].url: found"),
+        ("[[webhook]]\nkind = \"json\"\n".to_owned(), "webhook[0].url: is missing; write it, or url_file"),
+        (
+            "[[webhook]]\nurl = \"http://a/\"\nurl_file = \"u\"\n".to_owned(),
+            "webhook[0].url_file: stands beside url; write one of the two",
+        ),
+        ("[[webhook]]\nurl = \"http://a/\"\n".repeat(2), "webhook[1].url: is also that of webhook[0]"),
+        ("[[webhook]]\nurl_file = \"u\"\n".repeat(2), "webhook[1].url_file: is also that of webhook[0]"),
         ("[stall]\n".to_owned(), "stall: unknown section; there are relay, link, observer"),
         ("[fleet]\nlost_afer = \"1s\"\n".to_owned(), "fleet.lost_afer: unknown key; did you mean `lost_after`?"),
         (

@@ -123,6 +123,7 @@ fn only_keys_without_a_value_are_commented_out() {
             "webhook.template",
             "webhook.timeout",
             "webhook.retry_for",
+            "webhook.url_file",
             "http.token_file"
         ]
     );
@@ -173,7 +174,8 @@ fn commented_out_keys_are_right_too() {
         template: Some("/etc/varta/hook.json".into()),
         ..Webhook::default()
     };
-    assert_eq!(relay.webhook, [webhook]);
+    let secret = Webhook { url_file: Some("/etc/varta/hook.url".into()), ..Webhook::default() };
+    assert_eq!(relay.webhook, [webhook, secret]);
     let full = full(&OBSERVER);
     let full = ObserverConfig::parse(&full, Path::new("observer.toml")).unwrap();
     assert_eq!(full.observer.name.as_deref(), Some("obs-1"));

@@ -96,11 +96,12 @@ impl Desk {
         let State { fleet, journal, store, hooks, due } = &mut *state;
         while let Some(change) = fleet.poll_change() {
             journal.tell(fleet, now, &change);
-            if let Change::Opened(id) | Change::Changed(id) | Change::Closed(id) = &change {
-                notify(hooks, fleet, *id);
-            }
             if let Some(store) = store {
                 remember(store, fleet, now, &change);
+            }
+            // What is told of an incident is remembered after the incident.
+            if let Change::Opened(id) | Change::Changed(id) | Change::Closed(id) = &change {
+                notify(hooks, fleet, *id);
             }
             if change == Change::Full {
                 tracing::warn!("no room for another unit; raise limits.units of relay.toml");
@@ -118,6 +119,16 @@ impl Desk {
             self.0.sooner.notify_one();
         }
         done
+    }
+
+    /// Tells webhooks of those of these incidents that are over.
+    pub(crate) fn tell_ends(&self, incidents: impl IntoIterator<Item = u64>) {
+        let state = self.state();
+        for id in incidents.into_iter().map(IncidentId) {
+            if state.fleet.incident(id).is_some_and(|incident| incident.closed_ms.is_some()) {
+                notify(&state.hooks, &state.fleet, id);
+            }
+        }
     }
 
     /// Looks at the fleet, for as long as one step takes.

@@ -4,6 +4,7 @@
 mod error;
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     pin::{Pin, pin},
@@ -35,7 +36,7 @@ use crate::{
     journal::Journal,
     session,
     store::{Keep, Loaded, Store},
-    webhook::Hook,
+    webhook::open_all,
 };
 
 /// Is told where a relay listens.
@@ -206,11 +207,13 @@ impl Prepared {
             let keep = Keep { ms: nanos(config.history.keep) / MILLI, bytes: config.history.max_bytes.into() };
             Store::open(directory, keep, wall_ms)
         });
-        let (store, loaded) = opened.transpose().map_err(Failure::Store)?.unzip();
+        let (store, mut loaded) = opened.transpose().map_err(Failure::Store)?.unzip();
         if store.is_none() {
             tracing::warn!("no relay.state_dir: no history is kept, and a restart forgets everything");
         }
-        let hooks = config.webhook.iter().map(|webhook| Hook::open(webhook, &name)).collect::<Result<Vec<_>, _>>();
+        let marks = loaded.as_mut().map(|loaded| std::mem::take(&mut loaded.marks)).unwrap_or_default();
+        let told: BTreeSet<u64> = marks.values().flat_map(BTreeMap::keys).copied().collect();
+        let hooks = open_all(&config.webhook, &name, store.as_ref(), marks);
         let hooks = hooks.map_err(Misconfiguration::Webhook)?;
         let ring = Ring::default();
         let desk = {
@@ -224,6 +227,7 @@ impl Prepared {
         };
         // Its first deadlines are noted by this.
         desk.act(|_, _| ());
+        desk.tell_ends(told);
         let addresses = Addresses {
             link: listener.local_addr().map_err(RunError::system("read the address of a socket"))?,
             http: http.as_ref().and_then(|http| http.local_addr().ok()),
@@ -306,7 +310,7 @@ fn wall_ms() -> u64 {
 
 /// Brings back what was known before.
 fn restore(fleet: &mut Fleet, now: Now, loaded: Loaded) {
-    let Loaded { units, incidents, silences, gap } = loaded;
+    let Loaded { units, incidents, silences, gap, .. } = loaded;
     if let Some((from, until)) = gap {
         let (known, away) = (units.len(), (until - from) / 1000);
         tracing::info!("{known} units are known from before; the relay was away for {away} s");

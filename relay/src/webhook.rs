@@ -6,8 +6,10 @@
 mod body;
 mod post;
 mod queue;
+mod targets;
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{
         Arc,
@@ -18,6 +20,7 @@ use std::{
 };
 
 use serde_json::Value;
+use varta_client::keyfile::SecretFileError;
 use varta_config::{Webhook, WebhookKind};
 use varta_daemon::{clock::Clock, http::read_token};
 use varta_vlp::time::{MonoNs, nanos};
@@ -25,6 +28,11 @@ use varta_vlp::time::{MonoNs, nanos};
 use body::{Template, alerts};
 use post::{Answer, Post};
 use queue::{Queue, Timing};
+
+pub(crate) use queue::Mark;
+pub(crate) use targets::{Marks, open_all};
+
+use crate::store::Store;
 
 /// Notices that wait for a target's thread; further ones are counted and lost.
 const WAITING: usize = 4096;
@@ -40,6 +48,21 @@ pub enum WebhookError {
     /// The file with its token.
     #[error(transparent)]
     Token(#[from] varta_daemon::http::TokenError),
+    /// The file with its address.
+    #[error(transparent)]
+    File(#[from] SecretFileError),
+    /// What stands in that is no address.
+    #[error("{}: is no address: it must be one line, such as https://host/path, without a user or a password", file.display())]
+    Address {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Its address is that of an earlier one.
+    #[error("webhook[{index}]: its address is also that of another; write each webhook once")]
+    Twice {
+        /// Which, from 0.
+        index: usize,
+    },
     /// Its template cannot be read.
     #[error("{}: cannot be read: {error}", file.display())]
     Unreadable {
@@ -91,24 +114,23 @@ pub(crate) struct Hook {
 }
 
 impl Hook {
-    /// Opens a target and starts its thread, for the relay of this name.
-    ///
-    /// # Errors
-    /// [`WebhookError`], or the system's.
-    pub(crate) fn open(webhook: &Webhook, relay: &str) -> Result<Self, WebhookError> {
+    /// Opens a target and starts its thread, for the relay called `relay`.
+    fn open(webhook: &Webhook, url: &str, name: String, relay: &str, memory: Memory) -> Result<Self, WebhookError> {
         let token = webhook.token_file.as_deref().map(read_token).transpose()?;
         let template = webhook.template.as_deref().map(Template::load).transpose()?;
         let (sender, receiver) = sync_channel(WAITING);
         let counts = Arc::new(Counts::default());
-        let name = name_of(&webhook.url);
+        let Memory { number, told, store } = memory;
         let target = Target {
-            post: Post::new(&webhook.url, webhook.kind, token, webhook.timeout),
+            post: Post::new(url, webhook.kind, token, webhook.timeout),
             kind: webhook.kind,
             template,
             relay: relay.to_owned(),
             name: name.clone(),
-            queue: Queue::new(Timing { retry_for: webhook.retry_for, ..Timing::default() }),
+            queue: Queue::new(Timing { retry_for: webhook.retry_for, ..Timing::default() }, told),
             counts: Arc::clone(&counts),
+            number,
+            store,
         };
         let turn = move || target.run(&receiver);
         // A thread that cannot be started is a target that is never told; the system says why.
@@ -126,12 +148,12 @@ impl Hook {
     }
 }
 
-/// An address without a query, which may hold a secret, nor all of its path, which may, too.
-fn name_of(url: &str) -> String {
-    let end = url.find(['?', '#']).unwrap_or(url.len());
-    let (head, _) = url.split_at(end);
-    let host = head.find("://").and_then(|at| head[at + 3..].find('/').map(|slash| at + 3 + slash));
-    head[..host.unwrap_or(head.len())].to_owned()
+/// What a target was told before, and where what it is told is noted.
+struct Memory {
+    /// What the store knows it by.
+    number: u64,
+    told: BTreeMap<u64, Mark>,
+    store: Option<Store>,
 }
 
 struct Target {
@@ -142,6 +164,8 @@ struct Target {
     name: String,
     queue: Queue,
     counts: Arc<Counts>,
+    number: u64,
+    store: Option<Store>,
 }
 
 impl Target {
@@ -155,7 +179,10 @@ impl Target {
             let due = self.queue.due().min(if repeats { again } else { MonoNs::NEVER });
             let wait = Duration::from_nanos(due.since(now)).min(REPEAT);
             match receiver.recv_timeout(wait) {
-                Ok(notice) => self.queue.update(Clock::now().mono, notice),
+                Ok(notice) => {
+                    let lost = self.queue.update(Clock::now().mono, notice);
+                    self.counts.lost.fetch_add(lost, Ordering::Relaxed);
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -172,6 +199,15 @@ impl Target {
             let expired = self.queue.expire(Clock::now().mono);
             self.counts.given_up.fetch_add(expired, Ordering::Relaxed);
             self.counts.waiting.store(self.queue.len() as u64, Ordering::Relaxed);
+            self.note();
+        }
+    }
+
+    /// Has the store remember what this target was told.
+    fn note(&mut self) {
+        let marked = self.queue.take_marked();
+        if let Some(store) = self.store.as_ref().filter(|_| !marked.is_empty()) {
+            store.note(|pending| marked.iter().for_each(|(id, mark)| pending.mark(self.number, *id, *mark)));
         }
     }
 
@@ -210,22 +246,6 @@ impl Target {
                     return;
                 }
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_holds_nothing_secret() {
-        for (url, name) in [
-            ("http://127.0.0.1:8080/hook/SECRET?token=x", "http://127.0.0.1:8080"),
-            ("https://hooks.example", "https://hooks.example"),
-            ("https://hooks.example?x=/y", "https://hooks.example"),
-        ] {
-            assert_eq!(name_of(url), name);
         }
     }
 }

@@ -234,6 +234,8 @@ def whole(mesh):
     mesh.agent("web-1", "web", "api")
     mesh.agent("db-1", "db", "store")
     mesh.all_up()
+    # Nothing more comes of it, and the relay has written what it knows.
+    time.sleep(2.5)
     check(len(mesh.hook.told) == 0, f"nothing was wrong, and this was told: {mesh.hook.told}")
 
 
@@ -271,10 +273,32 @@ def the_relay_is_killed(mesh):
     mesh.all_up()
     segments = mesh.page("agents/web-1/api")["history"]["segments"]
     names = [segment["verdict"] for segment in segments]
-    check("unseen" in names and names[-1] == "up" and "stalled" in names, f"the history is {names}")
+    check("unseen" in names and names[0] == names[-1] == "up", f"the history is {names}")
+    has_died = any(told["incident"]["title"] == "web-1/api stalled" for told in mesh.hook.told)
+    equal("stalled" in names, has_died, f"whether web-1/api stalled in its life, by the history {names}")
     equal(len(mesh.hook.told), told, "notices of the relay's restart")
     gap = next(segment for segment in segments if segment["verdict"] == "unseen")
     return f"unseen for {(gap['to_ms'] - gap['from_ms']) / 1000:.1f} s, and nobody was paged"
+
+
+def the_relay_is_killed_while_an_incident_is_open(mesh):
+    mesh.kill("web-1")
+    mesh.trouble("web-1/api stalled")
+    told = len(mesh.hook.told)
+    mesh.kill("relay")
+    mesh.relay()
+    until("the incident goes on", lambda: mesh._is_open(["web-1/api stalled"]))
+    # Longer than it takes to settle, and than the relay waits for what it knows from before.
+    time.sleep(4)
+    equal(len(mesh.hook.told), told, f"notices of what was told before: {mesh.hook.told[told:]}")
+    until("the Alertmanager has it", lambda: mesh.alerts() == ["web-1/api stalled"])
+    mesh.kill("relay")
+    mesh.agent("web-1", "web", "api")
+    time.sleep(1)
+    mesh.relay()
+    mesh.over()
+    equal(len(mesh.hook.told), told + 1, "notices of its end, which came while the relay was away")
+    return "told once as open and once as over, by three lives of the relay"
 
 
 def an_observer_is_killed(mesh):
@@ -295,7 +319,7 @@ def the_observers_are_parted(mesh):
 
 
 SCENARIOS = [whole, a_process_dies, an_observer_is_cut_from_the_relay, an_observer_is_cut_from_its_agents,
-             the_relay_is_killed, an_observer_is_killed, the_observers_are_parted]
+             the_relay_is_killed, the_relay_is_killed_while_an_incident_is_open, an_observer_is_killed, the_observers_are_parted]
 
 
 def main():

@@ -30,6 +30,19 @@ impl RelayConfig {
                 format!("found {}; raise limits.observers, which is {}", self.observer.len(), self.limits.observers);
             blame("observer", &message);
         }
+        for (index, one) in self.webhook.iter().enumerate() {
+            let twin = self.webhook[..index].iter().position(|it| (&it.url, &it.url_file) == (&one.url, &one.url_file));
+            let (url, problem) = match (one.url.is_empty(), one.url_file.is_some(), twin) {
+                (true, false, _) => ("url", "is missing; write it, or url_file where it is a secret".to_owned()),
+                (false, true, _) => ("url_file", "stands beside url; write one of the two".to_owned()),
+                (is_in_file, _, Some(twin)) => (
+                    if is_in_file { "url_file" } else { "url" },
+                    format!("is also that of webhook[{twin}]; write each webhook once"),
+                ),
+                _ => continue,
+            };
+            blame(&format!("webhook[{index}].{url}"), &problem);
+        }
         if self.webhook.len() > MAX_WEBHOOKS {
             blame(
                 "webhook",

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use serde::{Deserialize, Serialize};
 use varta_vlp::time::{Now, SECOND};
 
-use super::{At, Change, Fleet, SilenceId};
+use super::{At, Change, Fleet, SilenceId, observer::Observer};
 
 /// Names an incident for good. They rise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -56,6 +56,11 @@ impl Kind {
             Self::Disputed => "disputed",
             Self::Missing => "missing",
         }
+    }
+
+    /// Whether it shows only after more than a verdict's change, and a moment to settle.
+    const fn is_slow(self) -> bool {
+        matches!(self, Self::ObserverBlind | Self::Disputed | Self::Missing)
     }
 
     /// How bad it is.
@@ -151,6 +156,8 @@ pub(super) struct Incidents {
     closed: VecDeque<Incident>,
     /// Those of the relay's life before, which the first to be bad for the same reason goes on with.
     dormant: HashMap<(Kind, String), Incident>,
+    /// Since when every observer has said everything, while there are any of those.
+    whole: Option<At>,
     /// Units that turned bad, and until when they wait.
     pub(super) pending: VecDeque<(At, u32)>,
     /// When which are to be told, or to be looked at for their end.
@@ -166,6 +173,7 @@ impl Incidents {
             by_subject: HashMap::new(),
             closed: VecDeque::new(),
             dormant: HashMap::new(),
+            whole: None,
             pending: VecDeque::new(),
             due: BTreeSet::new(),
             touched: BTreeSet::new(),
@@ -368,13 +376,20 @@ impl Fleet {
         if self.incidents.dormant.is_empty() {
             return;
         }
-        let until = self.grace.after(self.settings.settle + SECOND);
-        if self.at() < until {
-            self.incidents.due.insert((until, IncidentId::NONE));
-            return;
+        let now = self.at();
+        let last = self.grace.after(self.settings.settle + SECOND);
+        // Once every observer has said everything, what is not bad now is not; but for what takes longer to be seen.
+        let is_whole = self.observers.iter().filter(|observer| observer.allowed).all(Observer::is_whole);
+        let whole = is_whole.then(|| self.incidents.whole.unwrap_or(now));
+        self.incidents.whole = whole;
+        let first = whole.map_or(last, |since| since.after(2 * self.settings.settle + SECOND).min(last));
+        let until = |kind: Kind| if kind.is_slow() { last } else { first };
+        let over = self.incidents.dormant.extract_if(|(kind, _), _| until(*kind) <= now);
+        let over: Vec<_> = over.map(|(_, incident)| incident).collect();
+        if let Some(next) = self.incidents.dormant.keys().map(|(kind, _)| until(*kind)).min() {
+            self.incidents.due.insert((next, IncidentId::NONE));
         }
-        let dormant: Vec<_> = self.incidents.dormant.drain().map(|(_, incident)| incident).collect();
-        for mut incident in dormant {
+        for mut incident in over {
             incident.closed_ms = Some(self.now.wall.0 / 1_000_000);
             let id = incident.id;
             self.keep_closed(incident);

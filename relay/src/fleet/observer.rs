@@ -208,6 +208,11 @@ impl Observer {
         }
     }
 
+    /// Whether it is connected and has said everything.
+    pub(super) const fn is_whole(&self) -> bool {
+        matches!(self.state, State::Connected(_)) && self.complete
+    }
+
     pub(super) fn due(&self) -> Option<At> {
         match self.state {
             State::Never(at) | State::Lingering(at) => Some(at),

@@ -14,9 +14,12 @@ use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _};
 use super::{
     Inner, Keep, Store,
     pending::{Pending, UnitRow},
-    tables::{ALIVE, FORM, FORM_NOW, GAPS, INCIDENTS, META, NUMBERS, SILENCES, TURNS, UNITS},
+    tables::{ALIVE, FORM, FORM_NOW, GAPS, INCIDENTS, MARKS, META, NUMBERS, SILENCES, TURNS, UNITS},
 };
-use crate::fleet::{SavedIncident, SavedUnit, Silence};
+use crate::{
+    fleet::{SavedIncident, SavedUnit, Silence},
+    webhook::{Mark, Marks},
+};
 
 /// What the store's file is called.
 const FILE: &str = "history.redb";
@@ -76,6 +79,8 @@ pub(crate) struct Loaded {
     pub(crate) incidents: VecDeque<SavedIncident>,
     /// Silences that are not over.
     pub(crate) silences: Vec<Silence>,
+    /// What webhooks were told.
+    pub(crate) marks: Marks,
     /// From when until when the relay was not there.
     pub(crate) gap: Option<(u64, u64)>,
 }
@@ -197,6 +202,7 @@ fn mark_beginning(database: &Database, now_ms: u64) -> Result<Option<(u64, u64)>
         write.open_table(TURNS)?;
         write.open_table(INCIDENTS)?;
         write.open_table(SILENCES)?;
+        write.open_table(MARKS)?;
         let mut meta = write.open_table(META)?;
         let form = meta.get(FORM)?.map(|form| form.value());
         if form.is_some_and(|form| form != FORM_NOW) {
@@ -237,6 +243,12 @@ fn load(database: &Database, now_ms: u64, gap: Option<(u64, u64)>) -> Result<Loa
         let silence: Silence =
             serde_json::from_slice(entry?.1.value()).map_err(|error| Trouble::Damaged(error.to_string()))?;
         loaded.silences.extend(Some(silence).filter(|silence| silence.until_ms > now_ms));
+    }
+    for entry in read.open_table(MARKS)?.iter()? {
+        let (key, mark) = entry?;
+        let (target, incident) = key.value();
+        let mark = if mark.value() == Mark::Waits as u8 { Mark::Waits } else { Mark::Told };
+        loaded.marks.entry(target).or_default().insert(incident, mark);
     }
     Ok(loaded)
 }

@@ -9,7 +9,10 @@ use varta_vlp::{
     subject::{Owner, Verdict},
 };
 
-use crate::fleet::{SavedIncident, SavedUnit, Silence, UnitKey};
+use crate::{
+    fleet::{SavedIncident, SavedUnit, Silence, UnitKey},
+    webhook::Mark,
+};
 
 /// A unit as the file has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,12 +81,14 @@ pub(super) struct PendingUnit {
     pub(super) turns: Vec<(u64, u8)>,
 }
 
-/// What waits to be written: bounded by the units and incidents that there can be.
+/// What waits to be written: bounded by the units, incidents and targets that there can be.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     pub(super) units: HashMap<Vec<u8>, PendingUnit>,
     pub(super) incidents: BTreeMap<u64, SavedIncident>,
     pub(super) silences: Option<Vec<Silence>>,
+    /// What a webhook's target, by number, was told of an incident; none where nothing is owed any more.
+    pub(super) marks: BTreeMap<(u64, u64), Option<Mark>>,
     pub(super) failures: u64,
     pub(super) failing: bool,
 }
@@ -108,6 +113,11 @@ impl Pending {
         self.incidents.insert(incident.id.0, incident);
     }
 
+    /// A target, by number, was told so much of an incident; none: it is owed nothing any more.
+    pub(crate) fn mark(&mut self, target: u64, incident: u64, mark: Option<Mark>) {
+        self.marks.insert((target, incident), mark);
+    }
+
     pub(crate) fn silences(&mut self, silences: Vec<Silence>) {
         self.silences = Some(silences);
     }
@@ -125,6 +135,9 @@ impl Pending {
         }
         for (id, incident) in older.incidents {
             self.incidents.entry(id).or_insert(incident);
+        }
+        for (key, mark) in older.marks {
+            self.marks.entry(key).or_insert(mark);
         }
         self.silences = self.silences.take().or(older.silences);
     }

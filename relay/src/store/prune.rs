@@ -5,7 +5,7 @@ use redb::{Database, ReadableTable as _};
 use super::{
     Store,
     pending::GONE,
-    tables::{GAPS, INCIDENTS, NUMBERS, TURNS, UNITS},
+    tables::{GAPS, INCIDENTS, MARKS, NUMBERS, TURNS, UNITS},
 };
 
 /// How many writes pass between two prunings: ten minutes.
@@ -83,6 +83,9 @@ impl Store {
                     closed.is_some_and(|one| one.closed_ms.is_none_or(|closed| closed >= cutoff))
                 };
                 incidents.retain(is_recent)?;
+                write
+                    .open_table(MARKS)?
+                    .retain(|(_, incident), _| incidents.get(incident).is_ok_and(|it| it.is_some()))?;
             }
             write.commit()?;
             if done {

@@ -5,7 +5,10 @@ use std::path::Path;
 use varta_vlp::{key::Name, subject::Verdict};
 
 use super::*;
-use crate::fleet::{IncidentId, Kind, Matcher, SavedIncident, SavedUnit, Silence, SilenceId, UnitKey};
+use crate::{
+    fleet::{IncidentId, Kind, Matcher, SavedIncident, SavedUnit, Silence, SilenceId, UnitKey},
+    webhook::{Mark, Marks},
+};
 
 const START: u64 = 1_800_000_000_000;
 const HOUR: u64 = 3_600_000;
@@ -93,13 +96,19 @@ fn what_was_written_is_there_again_and_the_time_between_is_a_gap() {
             pending.incident(incident(7, None));
             pending.incident(incident(6, Some(START + 5)));
             pending.silences(vec![silence(START + 1), silence(START + 2 * HOUR)]);
+            pending.mark(11, 6, Some(Mark::Told));
+            pending.mark(11, 7, Some(Mark::Waits));
+            pending.mark(12, 7, Some(Mark::Told));
         });
+        store.write(START + 90);
+        store.note(|pending| pending.mark(11, 6, None));
         store.write(START + 100);
     }
     let (store, loaded) = Store::open(directory.path(), KEEP, an_hour_later).unwrap();
     assert_eq!(loaded.units, std::slice::from_ref(&web), "what is gone is not known any more");
     assert_eq!(Vec::from(loaded.incidents), [incident(6, Some(START + 5)), incident(7, None)]);
     assert_eq!(loaded.silences, [silence(START + 2 * HOUR)], "what is over is over");
+    assert_eq!(loaded.marks, Marks::from([(11, [(7, Mark::Waits)].into()), (12, [(7, Mark::Told)].into())]));
     assert_eq!(loaded.gap, Some((START + 100, START + HOUR)));
     let expected =
         [(10, Some(60), "up"), (60, Some(100), "stalled"), (100, Some(HOUR), "unseen"), (HOUR, None, "stalled")];
@@ -238,6 +247,7 @@ fn what_is_old_goes_and_what_lasts_stays() {
         pending.incident(incident(1, Some(START + 5)));
         pending.incident(incident(2, Some(START + 2 * HOUR)));
         pending.incident(incident(3, None));
+        (1..=3).for_each(|id| pending.mark(11, id, Some(Mark::Told)));
     });
     store.write(START);
     store.forget_before(START + 50 * 60_000).unwrap();
@@ -251,6 +261,7 @@ fn what_is_old_goes_and_what_lasts_stays() {
     assert_eq!(loaded.units, [lasting]);
     let ids: Vec<_> = loaded.incidents.iter().map(|one| one.id.0).collect();
     assert_eq!(ids, [2, 3]);
+    assert_eq!(loaded.marks[&11].keys().collect::<Vec<_>>(), [&2, &3]);
 }
 
 #[test]
@@ -287,9 +298,13 @@ fn what_waits_is_bounded_and_keeps_the_newest() {
     }
     let unit = &pending.units[&key(&web)];
     assert_eq!((unit.turns.len(), unit.turns.last()), (64, Some(&(START + 999, Verdict::Stalled as u8))));
+    pending.mark(11, 1, Some(Mark::Waits));
+    pending.mark(11, 2, Some(Mark::Waits));
     let older = std::mem::take(&mut pending);
     pending.turn(key(&web), None, START + 2000, None);
+    pending.mark(11, 2, None);
     pending.put_back(older);
+    assert_eq!(pending.marks, [((11, 1), Some(Mark::Waits)), ((11, 2), None)].into());
     let unit = &pending.units[&key(&web)];
     assert_eq!((unit.turns.len(), unit.turns.last()), (64, Some(&(START + 2000, super::pending::GONE))));
     assert!(unit.row.is_some());

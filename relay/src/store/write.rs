@@ -6,7 +6,7 @@ use super::{
     Store,
     open::open_again,
     pending::Pending,
-    tables::{ALIVE, INCIDENTS, META, NUMBERS, SILENCES, TURNS, UNITS},
+    tables::{ALIVE, INCIDENTS, MARKS, META, NUMBERS, SILENCES, TURNS, UNITS},
 };
 
 impl Store {
@@ -18,6 +18,7 @@ impl Store {
                 units: std::mem::take(&mut pending.units),
                 incidents: std::mem::take(&mut pending.incidents),
                 silences: pending.silences.take(),
+                marks: std::mem::take(&mut pending.marks),
                 ..Pending::default()
             }
         };
@@ -88,6 +89,13 @@ impl Store {
             let mut incidents = write.open_table(INCIDENTS)?;
             for (id, incident) in &pending.incidents {
                 incidents.insert(*id, &*serde_json::to_vec(incident).unwrap_or_default())?;
+            }
+            let mut marks = write.open_table(MARKS)?;
+            for (key, mark) in &pending.marks {
+                match mark {
+                    Some(mark) => marks.insert(*key, *mark as u8)?,
+                    None => marks.remove(*key)?,
+                };
             }
             if let Some(all) = &pending.silences {
                 let mut silences = write.open_table(SILENCES)?;

@@ -1,7 +1,7 @@
 //! What one target is still to be told: pure.
 
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     time::Duration,
 };
 
@@ -28,29 +28,42 @@ impl Default for Timing {
     }
 }
 
+/// How far a target knows of an incident. It outlives the relay, so that a restart tells nothing twice and keeps nothing back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// It is still to be told that it opened.
+    Waits = 0,
+    /// It was told, or was tried for too long, and is to be told that it is over.
+    Told = 1,
+}
+
 #[derive(Debug)]
 pub(super) struct Queue {
     timing: Timing,
     waiting: VecDeque<(MonoNs, Notice)>,
-    /// Incidents that were told as open, or wait to be.
-    told: HashSet<u64>,
-    /// Those of them that are open.
+    /// Incidents that opened and are not known to be over.
+    told: BTreeMap<u64, Mark>,
+    /// Those of them that are open, as they were last.
     open: BTreeMap<u64, Notice>,
     /// Whether one of those became another after it was told.
     changed: bool,
+    /// Marks that became others; none where nothing is owed any more.
+    marked: BTreeMap<u64, Option<Mark>>,
     /// When the next try may be, and how long it was waited for the last one.
     next: MonoNs,
     wait: Duration,
 }
 
 impl Queue {
-    pub(super) fn new(timing: Timing) -> Self {
+    /// A queue of a target that knows so much already.
+    pub(super) fn new(timing: Timing, told: BTreeMap<u64, Mark>) -> Self {
         Self {
             timing,
             waiting: VecDeque::new(),
-            told: HashSet::new(),
+            told,
             open: BTreeMap::new(),
             changed: false,
+            marked: BTreeMap::new(),
             next: MonoNs(0),
             wait: Duration::ZERO,
         }
@@ -74,38 +87,58 @@ impl Queue {
         std::mem::take(&mut self.changed)
     }
 
-    /// An incident opened, became another, or is over. What is silenced waits until it is not.
-    pub(super) fn update(&mut self, now: MonoNs, notice: Notice) {
+    /// The marks that became others since this was last asked.
+    pub(super) fn take_marked(&mut self) -> BTreeMap<u64, Option<Mark>> {
+        std::mem::take(&mut self.marked)
+    }
+
+    /// An incident opened, became another, or is over. What is silenced waits until it is not. How many older notices gave
+    /// way to this one.
+    pub(super) fn update(&mut self, now: MonoNs, notice: Notice) -> u64 {
         let id = notice.id;
         if notice.open {
             if notice.silenced {
-                return;
+                return 0;
             }
+            let before = self.open.insert(id, notice.clone());
             if let Some((_, waiting)) = self.waiting.iter_mut().find(|(_, waiting)| waiting.id == id && waiting.open) {
                 // It was not told yet: then it is told as it is now.
-                *waiting = notice.clone();
-            } else if self.told.insert(id) {
-                self.push(now, notice.clone());
+                *waiting = notice;
+            } else if self.told.get(&id) == Some(&Mark::Told) {
+                self.changed |= before.is_some_and(|before| before.incident != notice.incident);
             } else {
-                self.changed |= self.open.get(&id).is_some_and(|before| before.incident != notice.incident);
+                self.mark(id, Mark::Waits);
+                return self.push(now, notice);
             }
-            self.open.insert(id, notice);
-            return;
+            return 0;
         }
         self.open.remove(&id);
-        if !self.told.remove(&id) {
-            return;
+        if self.told.remove(&id).is_none() {
+            return 0;
         }
         // One that nobody was told of while it was open is told once, as over.
         self.waiting.retain(|(_, waiting)| waiting.id != id);
-        self.push(now, notice);
+        self.push(now, notice)
     }
 
-    fn push(&mut self, now: MonoNs, notice: Notice) {
-        if self.waiting.len() >= MOST {
-            self.waiting.pop_front();
-        }
+    fn mark(&mut self, id: u64, mark: Mark) {
+        self.told.insert(id, mark);
+        self.marked.insert(id, Some(mark));
+    }
+
+    fn push(&mut self, now: MonoNs, notice: Notice) -> u64 {
+        let surplus = if self.waiting.len() >= MOST { self.waiting.pop_front() } else { None };
         self.waiting.push_back((now, notice));
+        surplus.into_iter().map(|(_, notice)| self.settle(&notice)).count() as u64
+    }
+
+    /// What was to be told of it was told, or never will be.
+    fn settle(&mut self, notice: &Notice) {
+        if notice.open {
+            self.mark(notice.id, Mark::Told);
+        } else {
+            self.marked.insert(notice.id, None);
+        }
     }
 
     /// When something is to be tried; never where nothing waits.
@@ -120,7 +153,9 @@ impl Queue {
 
     /// It was taken, or never will be.
     pub(super) fn done(&mut self, now: MonoNs) {
-        self.waiting.pop_front();
+        if let Some((_, notice)) = self.waiting.pop_front() {
+            self.settle(&notice);
+        }
         (self.next, self.wait) = (now, Duration::ZERO);
     }
 
@@ -132,10 +167,14 @@ impl Queue {
 
     /// Gives up what was tried for too long; how many that were.
     pub(super) fn expire(&mut self, now: MonoNs) -> u64 {
-        let before = self.waiting.len();
         let limit = nanos(self.timing.retry_for);
-        self.waiting.retain(|(since, _)| now.since(*since) <= limit);
-        (before - self.waiting.len()) as u64
+        let mut expired = 0;
+        // The oldest is the first.
+        while self.waiting.front().is_some_and(|(since, _)| now.since(*since) > limit) {
+            self.waiting.pop_front().into_iter().for_each(|(_, notice)| self.settle(&notice));
+            expired += 1;
+        }
+        expired
     }
 }
 
@@ -156,11 +195,73 @@ mod tests {
         queue.waiting.iter().map(|(_, notice)| (notice.id, notice.open)).collect()
     }
 
+    fn fresh() -> Queue {
+        Queue::new(Timing::default(), BTreeMap::new())
+    }
+
     const T: MonoNs = MonoNs(1000 * SECOND);
+
+    /// A relay's marks, and a queue that goes on with them after its restart.
+    fn restarted(queue: &mut Queue, marks: &mut BTreeMap<u64, Mark>) -> Queue {
+        for (id, mark) in queue.take_marked() {
+            match mark {
+                Some(mark) => drop(marks.insert(id, mark)),
+                None => drop(marks.remove(&id)),
+            }
+        }
+        Queue::new(Timing::default(), marks.clone())
+    }
+
+    #[test]
+    fn a_restart_tells_nothing_twice_and_keeps_nothing_back() {
+        let (mut queue, mut marks) = (fresh(), BTreeMap::new());
+        queue.update(T, notice(1, true));
+        queue.done(T);
+        queue.update(T, notice(2, true));
+        queue.update(T, Notice { silenced: true, ..notice(3, true) });
+        let mut queue = restarted(&mut queue, &mut marks);
+        assert_eq!(marks, BTreeMap::from([(1, Mark::Told), (2, Mark::Waits)]));
+        for id in [1, 2, 3] {
+            queue.update(T, Notice { silenced: id == 3, ..notice(id, true) });
+        }
+        assert_eq!(waiting(&queue), [(2, true)], "1 was told, 2 was not, 3 is silenced");
+        assert!(queue.has_open() && !queue.take_changed());
+        for id in [1, 2, 3] {
+            queue.update(T, notice(id, false));
+        }
+        assert_eq!(waiting(&queue), [(1, false), (2, false)]);
+        // The end of both was not told yet when the relay was killed again; then one of them is.
+        let mut queue = restarted(&mut queue, &mut marks);
+        assert_eq!(marks.len(), 2);
+        for id in [1, 2, 3] {
+            queue.update(T, notice(id, false));
+        }
+        assert_eq!(waiting(&queue), [(1, false), (2, false)]);
+        queue.done(T);
+        let mut queue = restarted(&mut queue, &mut marks);
+        assert_eq!(marks.keys().collect::<Vec<_>>(), [&2]);
+        queue.update(T, notice(2, false));
+        // What was tried for too long is not tried anew.
+        assert_eq!(queue.expire(T.after(3601 * SECOND)), 1);
+        restarted(&mut queue, &mut marks);
+        assert!(marks.is_empty(), "{marks:?}");
+    }
+
+    #[test]
+    fn an_opening_that_was_given_up_is_not_tried_anew_and_its_end_is_told() {
+        let (mut queue, mut marks) = (fresh(), BTreeMap::new());
+        queue.update(T, notice(1, true));
+        assert_eq!(queue.expire(T.after(3601 * SECOND)), 1);
+        let mut queue = restarted(&mut queue, &mut marks);
+        queue.update(T, notice(1, true));
+        assert_eq!(queue.len(), 0);
+        queue.update(T, notice(1, false));
+        assert_eq!(waiting(&queue), [(1, false)]);
+    }
 
     #[test]
     fn each_incident_is_told_once_as_open_and_once_as_over() {
-        let mut queue = Queue::new(Timing::default());
+        let mut queue = fresh();
         queue.update(T, notice(1, true));
         queue.update(T, notice(2, true));
         queue.update(T, notice(1, true));
@@ -181,7 +282,7 @@ mod tests {
     #[test]
     fn what_became_another_after_it_was_told_is_known() {
         let named = |title: &str| Notice { incident: Arc::new(Value::from(title)), ..notice(1, true) };
-        let mut queue = Queue::new(Timing::default());
+        let mut queue = fresh();
         queue.update(T, named("lost"));
         queue.update(T, named("lost: 1 unit"));
         assert!(!queue.take_changed(), "it waits, and is told as it is then");
@@ -196,7 +297,7 @@ mod tests {
 
     #[test]
     fn what_is_silenced_waits_until_it_is_not() {
-        let mut queue = Queue::new(Timing::default());
+        let mut queue = fresh();
         let silenced = Notice { silenced: true, ..notice(1, true) };
         queue.update(T, silenced.clone());
         assert_eq!(queue.len(), 0);
@@ -213,7 +314,7 @@ mod tests {
 
     #[test]
     fn waits_grow_to_a_bound_and_start_over_with_success() {
-        let mut queue = Queue::new(Timing::default());
+        let mut queue = fresh();
         queue.update(T, notice(1, true));
         queue.update(T, notice(2, true));
         let mut waits = Vec::new();
@@ -233,14 +334,12 @@ mod tests {
 
     #[test]
     fn nothing_is_tried_for_ever_or_kept_without_bound() {
-        let mut queue = Queue::new(Timing::default());
+        let mut queue = fresh();
         queue.update(T, notice(1, true));
         queue.update(T.after(1800 * SECOND), notice(2, true));
         assert_eq!((queue.expire(T.after(3600 * SECOND)), queue.expire(T.after(3601 * SECOND))), (0, 1));
-        for id in 3..20_000 {
-            queue.update(T.after(3601 * SECOND), notice(id, true));
-        }
-        assert_eq!(queue.len(), MOST);
-        assert_eq!(Queue::new(Timing::default()).due(), MonoNs::NEVER);
+        let lost: u64 = (3..20_000).map(|id| queue.update(T.after(3601 * SECOND), notice(id, true))).sum();
+        assert_eq!((queue.len(), lost), (MOST, 20_000 - 3 + 1 - MOST as u64));
+        assert_eq!(fresh().due(), MonoNs::NEVER);
     }
 }

@@ -250,17 +250,7 @@ fn after_a_restart_everything_known_is_unknown_and_goes_on_where_it_was() {
     }
     rig.fleet.restore_unit(rig.now, &saved("old", "api", &["obs-9"]));
     for (id, subject, closed_ms) in [(4, "web-1/api", None), (3, "web-2/api", None), (2, "web-1/api", Some(5))] {
-        let incident = SavedIncident {
-            id: IncidentId(id),
-            kind: Kind::Unit,
-            subject: subject.to_owned(),
-            title: format!("{subject} stalled"),
-            opened_ms: 1,
-            closed_ms,
-            most: 1,
-            evidence: Vec::new(),
-            acked: None,
-        };
+        let incident = SavedIncident { closed_ms, ..open_before(id, Kind::Unit, subject) };
         rig.fleet.restore_incident(rig.now, incident);
     }
     rig.pass(0);
@@ -281,6 +271,49 @@ fn after_a_restart_everything_known_is_unknown_and_goes_on_where_it_was() {
     assert_eq!(closed.count(), 1, "what is not bad any more is over");
     assert_eq!(rig.open(), ["observer obs-2 lost: 1 unit unknown", "web-1/api stalled"]);
     assert!(rig.fleet.open_incidents()[0].id > IncidentId(4));
+}
+
+fn open_before(id: u64, kind: Kind, subject: &str) -> SavedIncident {
+    SavedIncident {
+        id: IncidentId(id),
+        kind,
+        subject: subject.to_owned(),
+        title: format!("{subject} was bad"),
+        opened_ms: 1,
+        closed_ms: None,
+        most: 1,
+        evidence: Vec::new(),
+        acked: None,
+    }
+}
+
+#[test]
+fn what_ended_while_the_relay_was_away_is_over_soon_after_all_have_said_everything() {
+    let mut rig = Rig::new(&["obs-1", "obs-2"]);
+    for (id, kind, subject) in
+        [(1, Kind::Unit, "web-1/api"), (2, Kind::Disputed, "web-1/api"), (3, Kind::ObserverLost, "obs-1")]
+    {
+        rig.fleet.restore_incident(rig.now, open_before(id, kind, subject));
+    }
+    let over = |rig: &Rig| -> Vec<u64> {
+        let closed = rig.changes.iter().filter_map(|change| match change {
+            Change::Closed(id) => Some(id.0),
+            _ => None,
+        });
+        let mut closed: Vec<_> = closed.collect();
+        closed.sort_unstable();
+        closed
+    };
+    rig.observer("obs-1", &[up(0, "web-1", "api")]);
+    rig.pass(5000);
+    assert_eq!(over(&rig).len(), 0, "obs-2 may know better");
+    rig.observer("obs-2", &[up(0, "web-1", "api")]);
+    rig.pass(1000);
+    assert_eq!(over(&rig).len(), 0, "what is bad settles first");
+    rig.pass(2000);
+    assert_eq!(over(&rig), [1, 3]);
+    rig.pass(30_000);
+    assert_eq!(over(&rig), [1, 2, 3], "a dispute takes longer to be seen");
 }
 
 #[test]
