@@ -185,14 +185,15 @@ impl Fleet {
         self.observers.get_mut(usize::from(view.observer))?.record_mut(view)
     }
 
-    /// Judges whether an agent is missing, now that another of its units is known to another observer, or is not.
+    /// Has it judged soon whether an agent is missing, now that another of its units is known to another observer, or is
+    /// not: once, however many of its units that is so of.
     pub(super) fn judge_absence(&mut self, place: u32) {
         let Some(key) = self.units.get(place).map(|unit| unit.key) else { return };
         if key.owner.agent().is_some()
             && !key.is_absence()
             && let Some(absence) = self.units.find(&UnitKey::absence_of(key.owner))
         {
-            self.judge(absence);
+            self.set_recheck(absence, self.at());
         }
     }
 }

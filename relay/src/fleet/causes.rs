@@ -31,13 +31,13 @@ impl Fleet {
         if stays {
             self.incidents.touch(member_of);
             // It is told with what is due next.
-            self.incidents.due.insert((self.at(), member_of));
+            self.incidents.look_at(member_of, self.at());
         } else if is_bad && let Some(id) = self.open_incident_of(place) {
             // Whoever knows of the cause need not wait for it.
             self.join(place, id);
-            self.incidents.due.insert((self.at(), id));
+            self.incidents.look_at(id, self.at());
         } else if is_bad {
-            self.incidents.pending.push_back((self.at().after(self.settings.settle), place));
+            self.incidents.place_at(self.at().after(self.settings.settle), place);
         }
     }
 
@@ -55,11 +55,10 @@ impl Fleet {
         incident.members.remove(&place);
         if incident.members.is_empty() && !incident.pinned {
             incident.ends = ends;
-            self.incidents.due.insert((ends, id));
         } else {
             self.incidents.touch(id);
-            self.incidents.due.insert((ends, id));
         }
+        self.incidents.look_at(id, ends);
     }
 
     fn join(&mut self, place: u32, id: IncidentId) {

@@ -124,6 +124,8 @@ pub struct Incident {
     /// Whether it was told, and until when it waits to be.
     told: bool,
     waits: At,
+    /// When it is looked at next.
+    looked_at: At,
     /// When it is over, unless something is bad again.
     pub(super) ends: At,
 }
@@ -158,10 +160,11 @@ pub(super) struct Incidents {
     dormant: HashMap<(Kind, String), Incident>,
     /// Since when every observer has said everything, while there are any of those.
     whole: Option<At>,
-    /// Units that turned bad, and until when they wait.
-    pub(super) pending: VecDeque<(At, u32)>,
-    /// When which are to be told, or to be looked at for their end.
-    pub(super) due: BTreeSet<(At, IncidentId)>,
+    /// Units that turned bad, each once, and until when they wait.
+    pending: VecDeque<(At, u32)>,
+    waiting: HashSet<u32>,
+    /// When which are to be told, or to be looked at for their end: each once.
+    due: BTreeSet<(At, IncidentId)>,
     touched: BTreeSet<IncidentId>,
     newest: u64,
 }
@@ -175,6 +178,7 @@ impl Incidents {
             dormant: HashMap::new(),
             whole: None,
             pending: VecDeque::new(),
+            waiting: HashSet::new(),
             due: BTreeSet::new(),
             touched: BTreeSet::new(),
             newest: 0,
@@ -215,6 +219,29 @@ impl Incidents {
         }
     }
 
+    /// Has an incident looked at then, or before.
+    pub(super) fn look_at(&mut self, id: IncidentId, at: At) {
+        let Some(incident) = self.open.get_mut(&id).filter(|incident| at < incident.looked_at) else { return };
+        let before = std::mem::replace(&mut incident.looked_at, at);
+        self.due.remove(&(before, id));
+        self.due.insert((at, id));
+    }
+
+    /// Has a unit that turned bad placed then.
+    pub(super) fn place_at(&mut self, at: At, place: u32) {
+        if self.waiting.insert(place) {
+            self.pending.push_back((at, place));
+        }
+    }
+
+    /// A unit that is to be placed by now.
+    fn pop_pending(&mut self, now: At) -> Option<u32> {
+        let (_, place) = self.pending.front().copied().filter(|(at, _)| *at <= now)?;
+        self.pending.pop_front();
+        self.waiting.remove(&place);
+        Some(place)
+    }
+
     /// Has what is restored looked at.
     pub(super) fn wake(&mut self, now: At) {
         if !self.dormant.is_empty() {
@@ -239,6 +266,7 @@ impl Incidents {
             pinned: false,
             told: false,
             waits: At(i64::MIN),
+            looked_at: At::NEVER,
             ends: At::NEVER,
         }
     }
@@ -318,7 +346,7 @@ impl Fleet {
         let id = incident.id;
         // What follows from it waits as long itself, and is to be told with it.
         incident.waits = due;
-        self.incidents.due.insert((due, id));
+        self.incidents.look_at(id, due);
         if kind == Kind::ObserverLost {
             self.replace_peer(&subject);
         }
@@ -334,7 +362,7 @@ impl Fleet {
         if incident.members.is_empty() {
             incident.ends = ends;
         }
-        self.incidents.due.insert((ends, id));
+        self.incidents.look_at(id, ends);
         if kind == Kind::ObserverLost {
             self.replace_peer(&name);
         }
@@ -344,13 +372,8 @@ impl Fleet {
     pub(super) fn incidents_due(&mut self, most: usize) {
         let now = self.at();
         for _ in 0..most {
-            match self.incidents.pending.front().copied() {
-                Some((at, place)) if at <= now => {
-                    self.incidents.pending.pop_front();
-                    self.place_unit(place);
-                }
-                _ => break,
-            }
+            let Some(place) = self.incidents.pop_pending(now) else { break };
+            self.place_unit(place);
         }
         // What gathers at one instant is told at once.
         if self.incidents.pending.front().is_some_and(|(at, _)| *at <= now) {
@@ -358,12 +381,15 @@ impl Fleet {
         }
         while let Some((at, id)) = self.incidents.due.first().copied().filter(|(at, _)| *at <= now) {
             self.incidents.due.remove(&(at, id));
-            let Some(incident) = self.incidents.open.get(&id) else { continue };
+            let Some(incident) = self.incidents.open.get_mut(&id) else { continue };
+            incident.looked_at = At::NEVER;
             if incident.ends <= now {
                 self.close(id, None);
-            } else {
-                self.incidents.touch(id);
+                continue;
             }
+            let next = if incident.waits > now { incident.waits.min(incident.ends) } else { incident.ends };
+            self.incidents.touch(id);
+            self.incidents.look_at(id, next);
         }
         while let Some(id) = self.incidents.touched.pop_first() {
             self.tell_incident(id);
@@ -434,5 +460,26 @@ impl Fleet {
         incident.silenced = silenced;
         let told = std::mem::replace(&mut incident.told, true);
         self.tell(if told { Change::Changed(id) } else { Change::Opened(id) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_and_goes_waits_once() {
+        let mut incidents = Incidents::new();
+        let now = Now { mono: varta_vlp::time::MonoNs(SECOND), ..Now::default() };
+        let id = incidents.find_or_open(Kind::Unit, "web-1/api".to_owned(), 9, now).unwrap();
+        for at in (1..1000).rev().chain(500..1500) {
+            incidents.place_at(At(at), 7);
+            incidents.look_at(id, At(at));
+        }
+        assert_eq!((incidents.pending.len(), incidents.due.iter().copied().collect::<Vec<_>>()), (1, vec![(At(1), id)]));
+        assert_eq!((incidents.pop_pending(At(998)), incidents.pop_pending(At(999))), (None, Some(7)));
+        incidents.place_at(At(2000), 7);
+        assert_eq!((incidents.pop_pending(At(1999)), incidents.pop_pending(At(2000))), (None, Some(7)));
+        assert_eq!(incidents.pop_pending(At(i64::MAX)), None);
     }
 }

@@ -25,6 +25,8 @@ const TIE: u64 = 100 * MILLI;
 const HEARD_LATELY: u64 = 3600 * SECOND;
 /// The deadline of a unit that none is known of, milliseconds.
 const NO_SPAN_MS: u32 = 2000;
+/// Units of an agent among which one is looked for that shows that it is there: as many as an observer can keep.
+const AGENT_UNITS: usize = 65_535;
 
 /// What the views of a unit come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,7 +162,7 @@ impl Fleet {
     fn is_known_elsewhere(&self, unit: &Unit) -> bool {
         let Some(agent) = unit.key.owner.agent().filter(|_| unit.key.is_absence()) else { return false };
         let misses = |observer: u16| self.views(unit).any(|(view, _)| view.observer == observer && self.hears(view));
-        let mut others = self.units.of_agent(agent).filter(|(_, other)| !other.key.is_absence());
+        let mut others = self.units.of_agent(agent).take(AGENT_UNITS).filter(|(_, other)| !other.key.is_absence());
         others.any(|(_, other)| self.views(other).any(|(view, _)| self.hears(view) && !misses(view.observer)))
     }
 
@@ -184,7 +186,7 @@ impl Fleet {
         }
     }
 
-    fn set_recheck(&mut self, place: u32, at: At) {
+    pub(super) fn set_recheck(&mut self, place: u32, at: At) {
         let Some(unit) = self.units.get_mut(place) else { return };
         let before = std::mem::replace(&mut unit.recheck, at);
         if before != at {

@@ -111,6 +111,9 @@ impl Units {
         let mut unit = Unit::new(key, now);
         if let Some(agent) = key.owner.agent() {
             unit.sibling = self.agents.insert(agent, place).unwrap_or(NOWHERE);
+            if let Some(next) = self.get_mut(unit.sibling) {
+                next.before = place;
+            }
         }
         *self.places.get_mut(place as usize)? = Some(unit);
         let (places, state) = (&self.places, &self.hash);
@@ -130,24 +133,19 @@ impl Units {
             entry.remove();
         }
         if let Some(agent) = unit.key.owner.agent() {
-            self.unlink(agent, place, unit.sibling);
+            self.unlink(agent, unit.before, unit.sibling);
         }
         self.free.push(place);
         Some(unit)
     }
 
-    /// Takes a unit out of its agent's list.
-    fn unlink(&mut self, agent: AgentId, place: u32, next: u32) {
-        let first = self.agents.get(&agent).copied().unwrap_or(NOWHERE);
-        if first != place {
-            let mut at = first;
-            while let Some(unit) = self.get_mut(at) {
-                if unit.sibling == place {
-                    unit.sibling = next;
-                    return;
-                }
-                at = unit.sibling;
-            }
+    /// Takes what was a unit out of its agent's list, where it stood between these two.
+    fn unlink(&mut self, agent: AgentId, before: u32, next: u32) {
+        if let Some(unit) = self.get_mut(next) {
+            unit.before = before;
+        }
+        if let Some(unit) = self.get_mut(before) {
+            unit.sibling = next;
         } else if next == NOWHERE {
             self.agents.remove(&agent);
         } else {
@@ -205,6 +203,25 @@ mod tests {
         }
         assert_eq!((units.agents(), units.find(&key(7, 1)), units.find(&key(8, 1))), (1, None, Some(other)));
         assert!(units.find_or_add(key(9, 1), At(0)).is_some_and(|place| places.contains(&place)), "a place again");
+    }
+
+    #[test]
+    fn an_agents_list_holds_whatever_comes_and_goes() {
+        let mut units = Units::new(64);
+        let mut held = std::collections::BTreeMap::new();
+        for turn in 0..5000_u32 {
+            // Every unit comes and goes again, in an order of its own.
+            let unit = turn.wrapping_mul(2_654_435_761) >> 27;
+            match held.remove(&unit) {
+                Some(place) => drop(units.remove(place)),
+                None => drop(held.insert(unit, units.find_or_add(key(7, unit), At(0)).unwrap())),
+            }
+            let mut listed: Vec<_> = units.of_agent(AgentId(7)).map(|(place, _)| place).collect();
+            listed.sort_unstable();
+            let mut places: Vec<_> = held.values().copied().collect();
+            places.sort_unstable();
+            assert_eq!(listed, places);
+        }
     }
 
     #[test]

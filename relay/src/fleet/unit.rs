@@ -58,8 +58,9 @@ pub(super) struct Unit {
     pub(super) first: ViewId,
     /// The view that its verdict comes from.
     pub(super) chosen: ViewId,
-    /// The next unit of its agent.
+    /// The next unit of its agent, and the one before.
     pub(super) sibling: u32,
+    pub(super) before: u32,
     /// The combined verdict; `None` while it is not shown.
     pub(super) verdict: Option<Verdict>,
     pub(super) cause: Cause,
@@ -100,6 +101,7 @@ impl Unit {
             first: ViewId::NONE,
             chosen: ViewId::NONE,
             sibling: NOWHERE,
+            before: NOWHERE,
             verdict: None,
             cause: Cause::Said,
             since: now,

@@ -78,8 +78,10 @@ fn missing_is_for_those_whom_nobody_knows() {
     assert_eq!((rig.verdict("web-1", "api"), rig.verdict("web-2", "")), (Some(Verdict::Up), Some(Verdict::Missing)));
     assert_eq!(rig.fleet.counts().verdicts.iter().sum::<u32>(), 2);
     rig.gone(&mut two, 0);
+    rig.pass(0);
     assert_eq!((rig.verdict("web-1", ""), rig.verdict("web-1", "api")), (Some(Verdict::Missing), None));
     rig.tell(&mut two, &[up(0, "web-1", "api").verdict(Verdict::Departed)]);
+    rig.pass(0);
     assert_eq!(rig.verdict("web-1", ""), None, "it was there, and said goodbye");
     rig.tell(&mut two, &[Slot::missing(0, "web-1")]);
     assert_eq!(rig.verdict("web-1", ""), Some(Verdict::Missing), "obs-2 misses it in spite of that");
