@@ -12,9 +12,8 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     time::Duration,
 };
@@ -34,8 +33,6 @@ pub(crate) use targets::{Marks, open_all};
 
 use crate::store::Store;
 
-/// Notices that wait for a target's thread; further ones are counted and lost.
-const WAITING: usize = 4096;
 /// How often an Alertmanager is told again of what is open.
 const REPEAT: Duration = Duration::from_secs(60);
 /// For how long it waits for more, once an open incident became another.
@@ -107,7 +104,7 @@ pub(crate) struct Counts {
 /// One target: where notices are handed in.
 #[derive(Clone)]
 pub(crate) struct Hook {
-    sender: SyncSender<Notice>,
+    desk: Arc<Desk>,
     /// Its address without what may be secret in it.
     pub(crate) name: String,
     pub(crate) counts: Arc<Counts>,
@@ -118,33 +115,36 @@ impl Hook {
     fn open(webhook: &Webhook, url: &str, name: String, relay: &str, memory: Memory) -> Result<Self, WebhookError> {
         let token = webhook.token_file.as_deref().map(read_token).transpose()?;
         let template = webhook.template.as_deref().map(Template::load).transpose()?;
-        let (sender, receiver) = sync_channel(WAITING);
         let counts = Arc::new(Counts::default());
         let Memory { number, told, store } = memory;
+        let queue = Queue::new(Timing { retry_for: webhook.retry_for, ..Timing::default() }, told);
+        let shared = Arc::new(Shared { state: Mutex::new(State { queue, ended: false }), wake: Condvar::new() });
         let target = Target {
             post: Post::new(url, webhook.kind, token, webhook.timeout),
             kind: webhook.kind,
             template,
             relay: relay.to_owned(),
             name: name.clone(),
-            queue: Queue::new(Timing { retry_for: webhook.retry_for, ..Timing::default() }, told),
+            shared: Arc::clone(&shared),
             counts: Arc::clone(&counts),
             number,
             store,
         };
-        let turn = move || target.run(&receiver);
         // A thread that cannot be started is a target that is never told; the system says why.
-        if let Err(error) = std::thread::Builder::new().name("varta-webhook".to_owned()).spawn(turn) {
+        if let Err(error) = std::thread::Builder::new().name("varta-webhook".to_owned()).spawn(move || target.run()) {
             tracing::error!(webhook = name, "no thread can be started for a webhook: {error}");
         }
-        Ok(Self { sender, name, counts })
+        Ok(Self { desk: Arc::new(Desk(shared)), name, counts })
     }
 
-    /// Hands in a notice, without waiting.
+    /// Hands in a notice, without waiting for what is being sent.
     pub(crate) fn tell(&self, notice: Notice) {
-        if self.sender.try_send(notice).is_err() {
-            self.counts.lost.fetch_add(1, Ordering::Relaxed);
-        }
+        let mut state = self.desk.0.state();
+        let lost = state.queue.update(Clock::now().mono, notice);
+        self.counts.lost.fetch_add(lost, Ordering::Relaxed);
+        self.counts.waiting.store(state.queue.len() as u64, Ordering::Relaxed);
+        drop(state);
+        self.desk.0.wake.notify_one();
     }
 }
 
@@ -156,13 +156,41 @@ struct Memory {
     store: Option<Store>,
 }
 
+/// What a target's thread and those who hand in notices have in common. Its lock is never held while something is sent.
+struct Shared {
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+struct State {
+    queue: Queue,
+    /// Nobody can hand anything in any more.
+    ended: bool,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where notices are handed in; with the last of these the target's thread ends.
+struct Desk(Arc<Shared>);
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        self.0.state().ended = true;
+        self.0.wake.notify_one();
+    }
+}
+
 struct Target {
     post: Post,
     kind: WebhookKind,
     template: Option<Template>,
     relay: String,
     name: String,
-    queue: Queue,
+    shared: Arc<Shared>,
     counts: Arc<Counts>,
     number: u64,
     store: Option<Store>,
@@ -170,73 +198,89 @@ struct Target {
 
 impl Target {
     /// Delivers until nobody can hand anything in any more.
-    fn run(mut self, receiver: &Receiver<Notice>) {
+    fn run(self) {
         let mut failing = false;
         let mut again = Clock::now().mono;
-        loop {
-            let now = Clock::now().mono;
-            let repeats = self.kind == WebhookKind::Alertmanager && self.queue.has_open();
-            let due = self.queue.due().min(if repeats { again } else { MonoNs::NEVER });
-            let wait = Duration::from_nanos(due.since(now)).min(REPEAT);
-            match receiver.recv_timeout(wait) {
-                Ok(notice) => {
-                    let lost = self.queue.update(Clock::now().mono, notice);
-                    self.counts.lost.fetch_add(lost, Ordering::Relaxed);
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
+        while let Some(repeats) = self.wait(again) {
             let now = Clock::now().mono;
             if repeats && again <= now {
                 again = now.after(nanos(REPEAT));
+                let open: Vec<_> = self.shared.state().queue.open().cloned().collect();
                 // What is missed now is told in a minute.
-                let _ = self.post.send(&alerts(&self.relay, self.queue.open()));
+                let _ = self.post.send(&alerts(&self.relay, &open));
             }
             self.deliver(&mut failing);
-            if self.queue.take_changed() {
+            let mut state = self.shared.state();
+            if state.queue.take_changed() {
                 again = again.min(now.after(nanos(GATHER)));
             }
-            let expired = self.queue.expire(Clock::now().mono);
+            let expired = state.queue.expire(Clock::now().mono);
             self.counts.given_up.fetch_add(expired, Ordering::Relaxed);
-            self.counts.waiting.store(self.queue.len() as u64, Ordering::Relaxed);
-            self.note();
+            self.counts.waiting.store(state.queue.len() as u64, Ordering::Relaxed);
+            self.note(&mut state.queue);
+        }
+    }
+
+    /// Waits until there is something to do; whether what is open is to be repeated at times. `None`: it is over.
+    fn wait(&self, again: MonoNs) -> Option<bool> {
+        let mut state = self.shared.state();
+        let began = Clock::now().mono;
+        loop {
+            if state.ended {
+                return None;
+            }
+            let now = Clock::now().mono;
+            let repeats = self.kind == WebhookKind::Alertmanager && state.queue.has_open();
+            let due = state.queue.due().min(if repeats { again } else { MonoNs::NEVER });
+            if due <= now || state.queue.has_news() || REPEAT <= Duration::from_nanos(now.since(began)) {
+                return Some(repeats);
+            }
+            let wait = Duration::from_nanos(due.since(now)).min(REPEAT);
+            state = self.shared.wake.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
     /// Has the store remember what this target was told.
-    fn note(&mut self) {
-        let marked = self.queue.take_marked();
+    fn note(&self, queue: &mut Queue) {
+        let marked = queue.take_marked();
         if let Some(store) = self.store.as_ref().filter(|_| !marked.is_empty()) {
             store.note(|pending| marked.iter().for_each(|(id, mark)| pending.mark(self.number, *id, *mark)));
         }
     }
 
+    fn text_of(&self, notice: &Notice) -> String {
+        match &self.template {
+            _ if self.kind == WebhookKind::Alertmanager => alerts(&self.relay, [notice]),
+            Some(template) => template.render(&self.relay, notice),
+            None => body::json(&self.relay, notice),
+        }
+    }
+
     /// Tries what is due.
-    fn deliver(&mut self, failing: &mut bool) {
-        while let Some(notice) = self.queue.next(Clock::now().mono) {
-            let answer = match &self.template {
-                _ if self.kind == WebhookKind::Alertmanager => self.post.send(&alerts(&self.relay, [notice])),
-                Some(template) => self.post.send(&template.render(&self.relay, notice)),
-                None => self.post.send(&body::json(&self.relay, notice)),
-            };
+    fn deliver(&self, failing: &mut bool) {
+        loop {
+            let next = self.shared.state().queue.next(Clock::now().mono).cloned();
+            let Some(notice) = next else { return };
+            let answer = self.post.send(&self.text_of(&notice));
             let now = Clock::now().mono;
+            let mut state = self.shared.state();
             match answer {
                 Answer::Taken => {
                     self.counts.delivered.fetch_add(1, Ordering::Relaxed);
-                    self.queue.done(now);
+                    state.queue.done(now, &notice);
                     if std::mem::take(failing) {
                         tracing::info!(webhook = self.name, "the webhook takes what it is told again");
                     }
                 }
                 Answer::Refused(why) => {
                     self.counts.given_up.fetch_add(1, Ordering::Relaxed);
-                    self.queue.done(now);
+                    state.queue.done(now, &notice);
                     tracing::warn!(webhook = self.name, "the webhook refuses what it is told: {why}");
                 }
                 Answer::Later(why) => {
                     self.counts.retried.fetch_add(1, Ordering::Relaxed);
                     let share = getrandom::u32().map_or(1.0, |random| f64::from(random) / f64::from(u32::MAX));
-                    self.queue.retry(now, share);
+                    state.queue.retry(now, share);
                     if !std::mem::replace(failing, true) {
                         tracing::warn!(
                             webhook = self.name,
@@ -246,6 +290,8 @@ impl Target {
                     return;
                 }
             }
+            // What was told is noted before the next is sent.
+            self.note(&mut state.queue);
         }
     }
 }

@@ -476,7 +476,10 @@ mod tests {
             incidents.place_at(At(at), 7);
             incidents.look_at(id, At(at));
         }
-        assert_eq!((incidents.pending.len(), incidents.due.iter().copied().collect::<Vec<_>>()), (1, vec![(At(1), id)]));
+        assert_eq!(
+            (incidents.pending.len(), incidents.due.iter().copied().collect::<Vec<_>>()),
+            (1, vec![(At(1), id)])
+        );
         assert_eq!((incidents.pop_pending(At(998)), incidents.pop_pending(At(999))), (None, Some(7)));
         incidents.place_at(At(2000), 7);
         assert_eq!((incidents.pop_pending(At(1999)), incidents.pop_pending(At(2000))), (None, Some(7)));

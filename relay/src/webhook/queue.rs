@@ -87,6 +87,11 @@ impl Queue {
         std::mem::take(&mut self.changed)
     }
 
+    /// Whether there is something to be noted, or to be told again.
+    pub(super) fn has_news(&self) -> bool {
+        self.changed || !self.marked.is_empty()
+    }
+
     /// The marks that became others since this was last asked.
     pub(super) fn take_marked(&mut self) -> BTreeMap<u64, Option<Mark>> {
         std::mem::take(&mut self.marked)
@@ -151,10 +156,14 @@ impl Queue {
         self.waiting.front().filter(|_| self.next <= now).map(|(_, notice)| notice)
     }
 
-    /// It was taken, or never will be.
-    pub(super) fn done(&mut self, now: MonoNs) {
-        if let Some((_, notice)) = self.waiting.pop_front() {
+    /// This was taken, or never will be. Meanwhile it may have become another, or be over.
+    pub(super) fn done(&mut self, now: MonoNs, sent: &Notice) {
+        let is_it = |(_, notice): &(MonoNs, Notice)| notice.id == sent.id && notice.open == sent.open;
+        if self.waiting.front().is_some_and(is_it)
+            && let Some((_, notice)) = self.waiting.pop_front()
+        {
             self.settle(&notice);
+            self.changed |= notice.open && notice.incident != sent.incident;
         }
         (self.next, self.wait) = (now, Duration::ZERO);
     }
@@ -199,6 +208,12 @@ mod tests {
         Queue::new(Timing::default(), BTreeMap::new())
     }
 
+    /// The target takes what is told next.
+    fn take(queue: &mut Queue) {
+        let sent = queue.next(queue.due()).cloned().unwrap();
+        queue.done(T, &sent);
+    }
+
     const T: MonoNs = MonoNs(1000 * SECOND);
 
     /// A relay's marks, and a queue that goes on with them after its restart.
@@ -216,7 +231,7 @@ mod tests {
     fn a_restart_tells_nothing_twice_and_keeps_nothing_back() {
         let (mut queue, mut marks) = (fresh(), BTreeMap::new());
         queue.update(T, notice(1, true));
-        queue.done(T);
+        take(&mut queue);
         queue.update(T, notice(2, true));
         queue.update(T, Notice { silenced: true, ..notice(3, true) });
         let mut queue = restarted(&mut queue, &mut marks);
@@ -237,7 +252,7 @@ mod tests {
             queue.update(T, notice(id, false));
         }
         assert_eq!(waiting(&queue), [(1, false), (2, false)]);
-        queue.done(T);
+        take(&mut queue);
         let mut queue = restarted(&mut queue, &mut marks);
         assert_eq!(marks.keys().collect::<Vec<_>>(), [&2]);
         queue.update(T, notice(2, false));
@@ -267,7 +282,7 @@ mod tests {
         queue.update(T, notice(1, true));
         assert_eq!(waiting(&queue), [(1, true), (2, true)]);
         assert_eq!(queue.next(T).map(|notice| notice.id), Some(1));
-        queue.done(T);
+        take(&mut queue);
         queue.update(T, notice(1, true));
         queue.update(T, notice(1, false));
         queue.update(T, notice(1, false));
@@ -287,12 +302,29 @@ mod tests {
         queue.update(T, named("lost: 1 unit"));
         assert!(!queue.take_changed(), "it waits, and is told as it is then");
         assert_eq!(queue.next(T).map(|notice| notice.incident.as_str()), Some(Some("lost: 1 unit")));
-        queue.done(T);
+        take(&mut queue);
         queue.update(T, named("lost: 1 unit"));
         assert!(!queue.take_changed());
         queue.update(T, named("lost: 2 units"));
         assert_eq!((queue.take_changed(), queue.take_changed(), queue.len()), (true, false, 0));
         assert_eq!(queue.open().map(|notice| notice.incident.as_str()).collect::<Vec<_>>(), [Some("lost: 2 units")]);
+    }
+
+    #[test]
+    fn what_happens_while_it_is_sent_is_told_after_it() {
+        let named = |title: &str| Notice { incident: Arc::new(Value::from(title)), ..notice(1, true) };
+        let mut queue = fresh();
+        queue.update(T, named("lost"));
+        let sent = queue.next(T).cloned().unwrap();
+        queue.update(T, named("lost: 1 unit"));
+        queue.done(T, &sent);
+        assert_eq!((queue.len(), queue.take_changed()), (0, true));
+        queue.update(T, notice(2, true));
+        let sent = queue.next(T).cloned().unwrap();
+        queue.update(T, notice(2, false));
+        queue.update(T, notice(3, true));
+        queue.done(T, &sent);
+        assert_eq!(waiting(&queue), [(2, false), (3, true)], "its end is still to be told");
     }
 
     #[test]
@@ -303,7 +335,7 @@ mod tests {
         assert_eq!(queue.len(), 0);
         queue.update(T, notice(1, true));
         assert_eq!(waiting(&queue), [(1, true)]);
-        queue.done(T);
+        take(&mut queue);
         queue.update(T, silenced);
         queue.update(T, notice(1, false));
         assert_eq!(waiting(&queue), [(1, false)], "whoever was told of it is told of its end");
@@ -326,7 +358,7 @@ mod tests {
         assert!(queue.next(T.after(59 * SECOND)).is_none() && queue.next(T.after(60 * SECOND)).is_some());
         queue.retry(T, 0.5);
         assert_eq!(queue.due(), T.after(30 * SECOND));
-        queue.done(T);
+        take(&mut queue);
         assert!(queue.next(T).is_some());
         queue.retry(T, 1.0);
         assert_eq!(queue.due(), T.after(SECOND));
