@@ -218,8 +218,10 @@ impl Fleet {
             }
             _ => now,
         };
-        // What is told late of a verdict does not move its begin before that of the one that it followed.
-        unit.since = if from.is_some() { since.max(unit.since) } else { since };
+        // What is told late of a verdict does not move its begin before that of the one that it followed, unless that was
+        // but the relay's own ignorance after its start.
+        let told_since = if from.is_some() { since.max(unit.since) } else { since };
+        unit.since = if matches!(unit.cause, Cause::NotYet(_)) { since } else { told_since };
         unit.verdict = judgement.verdict;
         unit.cause = judgement.cause;
         unit.chosen = judgement.chosen;
@@ -239,12 +241,12 @@ impl Fleet {
         self.units.mark(place, Dirty::Changed);
         self.note_turn(place, is.1);
         if from != judgement.verdict {
-            let change = self.change_of(place, from);
+            let change = self.change_of(place, from, told_since);
             self.changes.extend(change);
         }
     }
 
-    fn change_of(&self, place: u32, from: Option<Verdict>) -> Option<Change> {
+    fn change_of(&self, place: u32, from: Option<Verdict>, since: At) -> Option<Change> {
         let unit = self.units.get(place)?;
         let mut observers: Vec<_> = self.views(unit).map(|(view, _)| view.observer).collect();
         observers.sort_unstable();
@@ -255,7 +257,7 @@ impl Fleet {
             from,
             to: unit.verdict,
             why: self.why(unit),
-            since_ms: unit.since.wall_ms(self.now),
+            since_ms: since.wall_ms(self.now),
             observers: observers.into_iter().filter_map(|number| self.observer_name(number)).collect(),
         })
     }

@@ -261,7 +261,15 @@ fn after_a_restart_everything_known_is_unknown_and_goes_on_where_it_was() {
     rig.pass(2000);
     assert_eq!(rig.told(), (0, 0), "a restart of the relay pages nobody");
     rig.changes.clear();
-    rig.observer("obs-1", &[stalled(&up(0, "web-1", "api"))]);
+    rig.observer("obs-1", &[Slot { since_ms: Some(600_000), ..stalled(&up(0, "web-1", "api")) }]);
+    let since = |rig: &Rig| rig.unit("web-1", "api").unwrap().since_ms(rig.now);
+    let ten_minutes_ago = rig.now.wall.0 / 1_000_000 - 600_000;
+    assert!(since(&rig).abs_diff(ten_minutes_ago) <= 1, "{} and {ten_minutes_ago}", since(&rig));
+    let told = rig.changes.iter().find_map(|change| match change {
+        Change::Unit { to: Some(Verdict::Stalled), since_ms, .. } => Some(*since_ms),
+        _ => None,
+    });
+    assert!(told.unwrap() > ten_minutes_ago + 500_000, "history knows it as unknown until the relay's start");
     rig.pass(1000);
     assert_eq!((rig.verdict("web-1", "api"), rig.verdict("web-2", "api")), (Some(Verdict::Stalled), None));
     assert_eq!(rig.told(), (0, 0), "what was told before the restart is not told again");
