@@ -45,6 +45,8 @@ function actions(one, again) {
   return el("div", { class: "actions" }, by, acknowledge, silence, problem);
 }
 
+const units = (count) => (count === 1 ? "1 unit" : `${count} units`);
+
 function card(one, again) {
   const state = one.closed_ms ? "is-over" : `is-${one.severity}`;
   const lasted = (one.closed_ms ?? model.now()) - one.opened_ms;
@@ -53,7 +55,7 @@ function card(one, again) {
       one.acked && el("span", { class: "tag" }, `taken by ${one.acked.by}`), one.silenced && el("span", { class: "tag" }, "silenced")),
     el("div", { class: "meta" }, el("span", {}, `since ${moment(one.opened_ms)}`),
       el("span", {}, one.closed_ms ? `over after ${span(lasted)}` : `open for ${span(lasted)}`),
-      el("span", {}, one.closed_ms ? `at most ${one.most} units` : `${one.count} units now`), el("span", {}, `#${one.id}`)),
+      el("span", {}, one.closed_ms ? `at most ${units(one.most)}` : `${units(one.count)} now`), el("span", {}, `#${one.id}`)),
     one.evidence.length > 0 && el("ul", { class: "evidence" }, one.evidence.map((line) => el("li", {}, line))),
     one.members.length > 0 && el("div", { class: "chips" }, one.members.slice(0, 24).map((member) =>
       el("a", { class: "chip", href: unitLink(member) }, glyph(member.verdict, 11), unitName(member))),
