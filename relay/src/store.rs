@@ -5,6 +5,7 @@
 //! once a second; a disk that refuses costs history and nothing else.
 
 mod history;
+mod mark;
 mod open;
 mod pending;
 mod prune;
@@ -25,6 +26,7 @@ use std::{
 use redb::Database;
 
 pub(crate) use history::History;
+pub(crate) use mark::{Mark, Marks};
 pub(crate) use open::{Loaded, StoreError};
 pub(crate) use pending::{UnitRow, key_of};
 

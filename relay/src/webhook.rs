@@ -28,10 +28,9 @@ use body::{Template, alerts};
 use post::{Answer, Post};
 use queue::{Queue, Timing};
 
-pub(crate) use queue::Mark;
-pub(crate) use targets::{Marks, open_all};
+pub(crate) use targets::open_all;
 
-use crate::store::Store;
+use crate::store::{Mark, Store};
 
 /// How often an Alertmanager is told again of what is open.
 const REPEAT: Duration = Duration::from_secs(60);

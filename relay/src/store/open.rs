@@ -12,14 +12,11 @@ use std::{
 use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _};
 
 use super::{
-    Inner, Keep, Store,
+    Inner, Keep, Mark, Marks, Store,
     pending::{Pending, UnitRow},
     tables::{ALIVE, FORM, FORM_NOW, GAPS, INCIDENTS, MARKS, META, NUMBERS, SILENCES, TURNS, UNITS},
 };
-use crate::{
-    fleet::{SavedIncident, SavedUnit, Silence},
-    webhook::{Mark, Marks},
-};
+use crate::fleet::{SavedIncident, SavedUnit, Silence};
 
 /// What the store's file is called.
 const FILE: &str = "history.redb";

@@ -9,10 +9,8 @@ use varta_vlp::{
     subject::{Owner, Verdict},
 };
 
-use crate::{
-    fleet::{SavedIncident, SavedUnit, Silence, UnitKey},
-    webhook::Mark,
-};
+use super::Mark;
+use crate::fleet::{SavedIncident, SavedUnit, Silence, UnitKey};
 
 /// A unit as the file has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,7 +16,7 @@ pub(super) const GAPS: TableDefinition<'_, u64, u64> = TableDefinition::new("gap
 pub(super) const INCIDENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("incidents");
 /// Silences by id, as JSON.
 pub(super) const SILENCES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("silences");
-/// What a webhook's target, by number, was told of an incident, by id: a [`crate::webhook::Mark`] as a number.
+/// What a webhook's target, by number, was told of an incident, by id: a [`super::Mark`] as a number.
 pub(super) const MARKS: TableDefinition<'_, (u64, u64), u8> = TableDefinition::new("marks");
 
 /// When the relay lived last.

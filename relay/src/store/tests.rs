@@ -5,10 +5,7 @@ use std::path::Path;
 use varta_vlp::{key::Name, subject::Verdict};
 
 use super::*;
-use crate::{
-    fleet::{IncidentId, Kind, Matcher, SavedIncident, SavedUnit, Silence, SilenceId, UnitKey},
-    webhook::{Mark, Marks},
-};
+use crate::fleet::{IncidentId, Kind, Matcher, SavedIncident, SavedUnit, Silence, SilenceId, UnitKey};
 
 const START: u64 = 1_800_000_000_000;
 const HOUR: u64 = 3_600_000;

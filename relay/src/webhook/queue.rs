@@ -8,6 +8,7 @@ use std::{
 use varta_vlp::time::{MonoNs, nanos};
 
 use super::Notice;
+use crate::store::Mark;
 
 /// Most notices that wait; the oldest gives way.
 const MOST: usize = 10_000;
@@ -26,15 +27,6 @@ impl Default for Timing {
     fn default() -> Self {
         Self { first: Duration::from_secs(1), longest: Duration::from_secs(60), retry_for: Duration::from_secs(3600) }
     }
-}
-
-/// How far a target knows of an incident. It outlives the relay, so that a restart tells nothing twice and keeps nothing back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mark {
-    /// It is still to be told that it opened.
-    Waits = 0,
-    /// It was told, or was tried for too long, and is to be told that it is over.
-    Told = 1,
 }
 
 #[derive(Debug)]

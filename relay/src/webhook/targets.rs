@@ -1,21 +1,15 @@
 //! Opening every target of a configuration, with what each was told before.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-};
+use std::{collections::BTreeSet, path::Path};
 
 use ring::digest::{SHA256, digest};
 use varta_client::keyfile::read_secret_file;
 use varta_config::{Webhook, is_url};
 
-use super::{Hook, WebhookError, queue::Mark};
-use crate::store::Store;
+use super::{Hook, Memory, WebhookError};
+use crate::store::{Marks, Store};
 
-/// What targets were told before the relay's restart: by target, by incident.
-pub(crate) type Marks = BTreeMap<u64, BTreeMap<u64, Mark>>;
-
-/// Opens every target of `webhooks`, for the relay of this name.
+/// Opens every target of `webhooks`, for the relay of this name; `marks` are what they were told before its restart.
 ///
 /// # Errors
 /// [`WebhookError`], of the first that cannot be used.
@@ -39,7 +33,7 @@ pub(crate) fn open_all(
         let host = host_of(&url);
         let same = hooks.iter().filter(|hook| host_of(&hook.name) == host).count();
         let name = if same == 0 { host.to_owned() } else { format!("{host}/#{}", same + 1) };
-        let memory = super::Memory { number, told: marks.remove(&number).unwrap_or_default(), store: store.cloned() };
+        let memory = Memory { number, told: marks.remove(&number).unwrap_or_default(), store: store.cloned() };
         hooks.push(Hook::open(webhook, &url, name, relay, memory)?);
     }
     // What is not told any more is owed nothing.
