@@ -171,10 +171,24 @@ fn every_answer_carries_the_security_headers() {
     for path in ["/metrics", "/healthz", "/nowhere"] {
         let answer = server.ask("GET", path, "Authorization: Bearer right\r\n");
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
+        assert_eq!(answer.header("referrer-policy"), Some("no-referrer"), "{path}");
+        assert_eq!(answer.header("cross-origin-resource-policy"), Some("same-origin"), "{path}");
         assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
         assert_eq!(answer.header("content-security-policy"), Some("default-src 'none'"), "{path}");
     }
     assert_eq!(server.get("/metrics").header("cache-control"), Some("no-store"));
+}
+
+#[test]
+fn a_page_of_another_name_reads_nothing_through_a_browser() {
+    let browser = "User-Agent: Mozilla/5.0\r\nOrigin: http://evil.example\r\n";
+    let open = Server::with(small_world(), None);
+    let answer = open.ask("GET", "/api/v1/slots", browser);
+    assert_eq!(answer.status, 421, "{}", answer.body);
+    assert!(answer.json()["error"].as_str().unwrap().contains("set http.token_file"), "{}", answer.body);
+    let guarded = Server::with(small_world(), Some("right"));
+    let answer = guarded.ask("GET", "/api/v1/slots", &format!("{browser}Authorization: Bearer right\r\n"));
+    assert_eq!(answer.status, 200, "a token guards it by itself: {}", answer.body);
 }
 
 #[test]

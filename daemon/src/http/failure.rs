@@ -51,6 +51,16 @@ impl Failure {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, words)
     }
 
+    /// A browser was led here by another name: 421.
+    #[must_use]
+    pub fn misdirected() -> Self {
+        Self::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "a browser is to open this by an address or as localhost, so that no other page can read it through a name of \
+             its own; for another name set http.token_file",
+        )
+    }
+
     /// Not now: 503.
     #[must_use]
     pub fn unavailable(words: impl Into<String>) -> Self {
