@@ -67,6 +67,9 @@ pub(crate) struct TopArgs {
     /// Print one frame as plain text, and end. COLUMNS and LINES say how large it is.
     #[arg(long)]
     once: bool,
+    /// Print one picture as JSON, and end.
+    #[arg(long, conflicts_with = "once")]
+    json: bool,
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
@@ -94,7 +97,7 @@ fn environment(name: &str) -> Option<String> {
 
 pub(crate) fn run(args: &TopArgs) -> anyhow::Result<ExitCode> {
     let is_screen = std::io::stdout().is_terminal();
-    if !args.once && !is_screen {
+    if !args.once && !args.json && !is_screen {
         let problem = "standard output is no terminal: use `varta status`, or --once for one frame as text";
         crate::complain(&anyhow!(problem));
         return Ok(ExitCode::from(crate::USAGE));
@@ -103,8 +106,11 @@ pub(crate) fn run(args: &TopArgs) -> anyhow::Result<ExitCode> {
     let interval_ms = u64::try_from(args.interval.as_millis()).unwrap_or(u64::MAX);
     let mut model = Model::new(text::shown(source.url()), interval_ms, now());
     model.filter = filter::Filter::new(&args.filter);
-    let asker = Asker::new(source);
-    if args.once {
+    let mut asker = Asker::new(source);
+    if args.json {
+        let picture = asker.json(&model.filter)?;
+        writeln!(std::io::stdout().lock(), "{picture}").context("standard output")?;
+    } else if args.once {
         once(asker, model)?;
     } else {
         watch(asker, model, args.interval)?;

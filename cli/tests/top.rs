@@ -23,6 +23,7 @@ use nix::{
     },
     unistd::Pid,
 };
+use serde_json::Value;
 use waiting::wait;
 
 /// Larger than any terminal in which these tests are run.
@@ -60,6 +61,12 @@ fn one_frame_shows_an_observer_and_a_relay() {
         let units = found.lines().skip_while(|line| !line.starts_with("VERDICT")).skip(1);
         let units: Vec<_> = units.take_while(|line| line.contains("/api")).collect();
         assert!(units.len() == 1 && units[0].contains("web-2/api"), "{found}");
+        let told = varta(&["top", "--json", "--url", url, "--filter", "site=south web"]).output().unwrap();
+        let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+        let names: Vec<_> = told["units"].as_array().unwrap().iter().map(|unit| &unit["agent"]).collect();
+        assert_eq!((names, &told["more"]), (vec![&Value::from("web-2")], &Value::from(false)));
+        assert_eq!(kind.starts_with("relay"), told["open"].is_array(), "{told}");
+        assert!(told["verdicts"]["up"].as_u64().unwrap() > 1, "of all: {told}");
     }
 }
 

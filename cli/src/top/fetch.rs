@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     filter::Filter,
-    picture::{Detail, Event, Key, Picture, WORST, counts_of, now_of},
+    picture::{Detail, Event, Key, Picture, Unit, WORST, counts_of, now_of},
 };
 use crate::{
     ask::{Source, escape},
@@ -101,6 +101,27 @@ impl Asker {
         self.source.get("/api/v1/status")
     }
 
+    /// What one picture is made of, as it was told.
+    ///
+    /// # Errors
+    /// Whoever is asked does not answer, or says no.
+    pub(super) fn json(&mut self, filter: &Filter) -> anyhow::Result<Value> {
+        let mut status = self.status()?;
+        let is_relay = self.is_relay == Some(true);
+        let (mut units, more) = self.units(is_relay, &status, filter)?;
+        let now_ms = now_of(&status);
+        units.retain(|row| filter.fits(&Unit::of(row, now_ms)));
+        if is_relay {
+            status["open"] = self.incidents()?;
+        }
+        (status["units"], status["more"]) = (units.into(), more.into());
+        Ok(status)
+    }
+
+    fn incidents(&self) -> anyhow::Result<Value> {
+        Ok(self.source.get(&format!("/api/v1/incidents?state=open&limit={INCIDENTS}"))?["incidents"].take())
+    }
+
     fn whole(&mut self, wish: &Wish) -> anyhow::Result<Answer> {
         let status = self.status()?;
         let is_relay = self.is_relay == Some(true);
@@ -111,12 +132,7 @@ impl Asker {
             (self.started, self.seen) = (started, None);
         }
         let (units, more) = self.units(is_relay, &status, &wish.filter)?;
-        let incidents = if is_relay {
-            let path = format!("/api/v1/incidents?state=open&limit={INCIDENTS}");
-            self.source.get(&path)?["incidents"].take()
-        } else {
-            Value::Null
-        };
+        let incidents = if is_relay { self.incidents()? } else { Value::Null };
         let detail = match &wish.detail {
             Some(key) => Some((key.clone(), self.detail(is_relay, key, now_of(&status))?)),
             None => None,

@@ -125,10 +125,11 @@ fn told_of_units(model: &Model) -> String {
     if !model.filter.is_empty() {
         told.push_str(&format!(" that fit \"{}\"", super::text::shown(model.filter.text())));
     }
-    match (picture.more, picture.is_relay, model.filter.is_empty()) {
-        (true, false, false) => told.push_str(", of the worst that it tells; AGENT/UNIT finds any"),
-        (true, ..) => told.push_str(", the worst"),
-        (false, ..) => {}
+    if picture.more {
+        told.push_str(", of the worst");
+    }
+    if picture.more && !picture.is_relay && !model.filter.is_empty() {
+        told.push_str("; AGENT/UNIT finds any");
     }
     format!("{told}, {}", model.order.name())
 }
