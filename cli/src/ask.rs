@@ -14,6 +14,8 @@ use varta_client::keyfile::read_secret_file;
 
 /// For how long an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Most rows of one answer.
+const PAGE: usize = 1000;
 /// The longest line of an event stream, bytes.
 const LINE_MAX: usize = 1 << 20;
 
@@ -32,6 +34,8 @@ pub(crate) struct Source {
     agent: ureq::Agent,
     url: String,
     bearer: Option<String>,
+    /// For how long a whole answer is waited for.
+    limit: Option<Duration>,
 }
 
 /// An answer that says no.
@@ -50,7 +54,20 @@ impl Source {
             None => None,
         };
         let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_connect(Some(PATIENCE)).build();
-        Ok(Self { agent: config.into(), url: whom.url.trim_end_matches('/').to_owned(), bearer })
+        Ok(Self { agent: config.into(), url: whom.url.trim_end_matches('/').to_owned(), bearer, limit: None })
+    }
+
+    /// The same, for whoever asks again and again: nothing is waited for longer than some seconds, to its end.
+    pub(crate) fn hurried(self) -> anyhow::Result<Self> {
+        let address: Option<ureq::http::Uri> = self.url.parse().ok();
+        if !address.is_some_and(|address| address.scheme_str() == Some("http") && address.host().is_some()) {
+            bail!("--url {}: write http://HOST:PORT", self.url);
+        }
+        Ok(Self { limit: Some(PATIENCE), ..self })
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 
     /// Asks for a path, with more headers; an answer has to begin within some seconds.
@@ -72,7 +89,8 @@ impl Source {
         }
         let request = request.body(body.map(ToString::to_string).unwrap_or_default());
         let request = request.with_context(|| format!("{url} is no address"))?;
-        let request = self.agent.configure_request(request).timeout_recv_response(Some(PATIENCE)).build();
+        let request = self.agent.configure_request(request).timeout_recv_response(Some(PATIENCE));
+        let request = request.timeout_global(self.limit).build();
         let mut answer = self
             .agent
             .run(request)
@@ -111,25 +129,35 @@ impl Source {
 
     /// Every row of `list` under a path that has a query, `limit` at most.
     pub(crate) fn rows(&self, path: &str, list: &str, limit: usize) -> anyhow::Result<Vec<Value>> {
+        Ok(self.some_rows(path, list, limit, usize::MAX)?.0)
+    }
+
+    /// Rows of `list` under a path that has a query, of `pages` at most; whether there may be more.
+    pub(crate) fn some_rows(
+        &self,
+        path: &str,
+        list: &str,
+        limit: usize,
+        pages: usize,
+    ) -> anyhow::Result<(Vec<Value>, bool)> {
         let mut found = Vec::new();
-        let mut cursor = String::new();
-        loop {
-            let mut page = self.get(&format!("{path}&limit=1000{cursor}"))?;
+        let mut cursor = Some(String::new());
+        for _ in 0..pages {
+            let Some(at) = cursor.take_if(|_| found.len() < limit) else { break };
+            let room = (limit - found.len()).min(PAGE);
+            let mut page = self.get(&format!("{path}&limit={room}{at}"))?;
             if let Value::Array(rows) = page[list].take() {
                 found.extend(rows);
             }
-            let next = match &page["next"] {
+            cursor = match &page["next"] {
                 Value::Null => None,
-                Value::String(text) => Some(text.clone()),
-                other => Some(other.to_string()),
+                Value::String(next) => Some(format!("&cursor={}", escape(next))),
+                next => Some(format!("&cursor={next}")),
             };
-            match next {
-                Some(next) if found.len() < limit => cursor = format!("&cursor={next}"),
-                _ => break,
-            }
         }
+        let more = cursor.is_some() || found.len() > limit;
         found.truncate(limit);
-        Ok(found)
+        Ok((found, more))
     }
 
     /// Follows events from the one after `seen`. `each` is called with nothing when there is an answer, then with the kind, the

@@ -19,6 +19,7 @@ mod incident;
 mod keys;
 mod relay;
 mod status;
+mod top;
 mod watch;
 
 use std::{io::Write as _, process::ExitCode};
@@ -44,6 +45,7 @@ enum Verb {
     Beat(beat::BeatArgs),
     Exec(exec::ExecArgs),
     Status(status::StatusArgs),
+    Top(top::TopArgs),
     Events(events::EventsArgs),
     Explain(explain::ExplainArgs),
     Ack(incident::AckArgs),
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         Verb::Beat(args) => beat::run(&args),
         Verb::Exec(args) => exec::run(&args),
         Verb::Status(args) => status::run(&args),
+        Verb::Top(args) => top::run(&args),
         Verb::Events(args) => events::run(&args),
         Verb::Explain(args) => explain::run(&args),
         Verb::Ack(args) => incident::acknowledge(&args),

@@ -70,7 +70,8 @@ fn count(status: &Value, verdict: &str) -> u64 {
     status["verdicts"][verdict].as_u64().unwrap_or_default()
 }
 
-fn verdict_of(status: &Value) -> u8 {
+/// The exit status that tells how it is.
+pub(crate) fn verdict_of(status: &Value) -> u8 {
     let any = |verdicts: &[&str]| verdicts.iter().any(|verdict| count(status, verdict) > 0);
     if status["critical"].as_bool() == Some(true) || any(&["critical", "stalled"]) {
         2
