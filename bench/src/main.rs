@@ -40,6 +40,7 @@ mod metrics;
 mod mortals;
 mod process;
 mod receiver;
+mod relay;
 mod spine;
 
 use std::{io::Write as _, process::ExitCode};
@@ -58,6 +59,8 @@ struct Args {
 enum Verb {
     /// Cost, capacity, lateness, idleness and memory of one observer on this machine.
     Spine(spine::SpineArgs),
+    /// What a relay of a million units costs, tells and stands.
+    Relay(relay::RelayArgs),
     /// The limit by itself: receives and opens, and answers each line on standard input with its counts.
     Bare(bare::BareArgs),
     /// How soon deaths are told and how often the living are accused, in simulated worlds, beside other detectors.
@@ -82,6 +85,7 @@ enum Verb {
 fn main() -> ExitCode {
     let result = match Args::parse().verb {
         Verb::Spine(args) => spine::run(&args),
+        Verb::Relay(args) => relay::run(&args),
         Verb::Bare(args) => bare::run(&args),
         Verb::Detection(args) => detection::run(&args),
         Verb::Exec(args) => exec::run(&args),
