@@ -73,6 +73,9 @@ enum Verb {
     Churn(churn::ChurnArgs),
     /// One who asks an observer for everything without a pause.
     Asks(spine::served::AsksArgs),
+    /// One end of a stream, for the relay's figures.
+    #[command(hide = true)]
+    Sink(relay::sink::SinkArgs),
     /// Genuine agents in one process, to stand beside a flood.
     Agents(agents::AgentsArgs),
     /// Our observer of local processes beside the published varta-watch 0.2.0, on the same processes.
@@ -92,6 +95,7 @@ fn main() -> ExitCode {
         Verb::Flood(args) => flood::run(&args),
         Verb::Asks(args) => spine::served::asks(&args),
         Verb::Churn(args) => churn::run(&args),
+        Verb::Sink(args) => relay::sink::run(&args),
         Verb::Agents(args) => agents::run(&args),
         Verb::Local(args) => local::run(&args),
         Verb::LocalAgent(args) => local::agent::run(&args),

@@ -7,13 +7,30 @@
 //! | figure | what it is | where |
 //! |---|---|---|
 //! | `snapshot` | a million units told by one observer, and the grid of them served | [`snapshot`] |
+//! | `memory` | resident memory per unit | [`memory`] |
+//! | `deltas` | changes that one core takes in, and what each costs | [`deltas`] |
+//! | `told` | from a stall to an event, a page and a webhook | [`told`] |
+//! | `dashboards` | what fifty open pages cost, and how late they are | [`dashboards`] |
+//! | `resync` | from a killed relay's start until its picture is whole | [`resync`] |
+//! | `link` | the link beside a bare QUIC stream | [`link`] |
+//! | `deaf` | an observer whose relay does not read | [`deaf`] |
 
 mod asking;
+mod dashboards;
+mod deaf;
+mod deltas;
 mod feeder;
+mod hook;
+mod link;
+mod memory;
+mod page;
 mod report;
+mod resync;
 mod server;
 mod session;
+pub(crate) mod sink;
 mod snapshot;
+mod told;
 mod units;
 
 use std::{path::PathBuf, time::Duration};
@@ -47,18 +64,46 @@ pub(crate) struct RelayArgs {
 enum Figure {
     /// A million units told by one observer, and the grid of them served.
     Snapshot,
+    /// Resident memory per unit.
+    Memory,
+    /// Changes that one core takes in.
+    Deltas,
+    /// From a stall to an event, a page and a webhook.
+    Told,
+    /// What fifty open pages cost, and how late they are.
+    Dashboards,
+    /// From a killed relay's start until its picture is whole.
+    Resync,
+    /// The link beside a bare QUIC stream.
+    Link,
+    /// An observer whose relay does not read.
+    Deaf,
 }
 
 impl Figure {
     fn take(self, bench: &Bench) -> anyhow::Result<Found> {
         match self {
             Self::Snapshot => snapshot::take(bench),
+            Self::Memory => memory::take(bench),
+            Self::Deltas => deltas::take(bench),
+            Self::Told => told::take(bench),
+            Self::Dashboards => dashboards::take(bench),
+            Self::Resync => resync::take(bench),
+            Self::Link => link::take(bench),
+            Self::Deaf => deaf::take(bench),
         }
     }
 
     const fn name(self) -> &'static str {
         match self {
             Self::Snapshot => "snapshot",
+            Self::Memory => "memory",
+            Self::Deltas => "deltas",
+            Self::Told => "told",
+            Self::Dashboards => "dashboards",
+            Self::Resync => "resync",
+            Self::Link => "link",
+            Self::Deaf => "deaf",
         }
     }
 }

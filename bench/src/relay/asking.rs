@@ -150,7 +150,8 @@ mod tests {
     #[test]
     fn a_fleet_is_well_if_all_are_known_and_up() {
         let of = |text: &str| serde_json::from_str::<Fleet>(text).unwrap();
-        let well = of(r#"{"units": 2, "verdicts": {"up": 2, "stalled": 0}, "observers": {"connected": 1}, "worst": "up"}"#);
+        let well =
+            of(r#"{"units": 2, "verdicts": {"up": 2, "stalled": 0}, "observers": {"connected": 1}, "worst": "up"}"#);
         assert!(well.is_well(2) && !well.is_well(3));
         assert!(!of(r#"{"units": 2, "verdicts": {"up": 1, "stalled": 1}, "observers": {}}"#).is_well(2));
     }

@@ -112,7 +112,10 @@ fn config(keys: &Keys, setup: &Setup, state: &Path, link: SocketAddr, http: Sock
     if !setup.forgets {
         text += &format!("state_dir = {}\n", quoted(state)?);
     }
-    text += &format!("[link]\nlisten = \"{link}\"\n[http]\nlisten = \"{http}\"\n[fleet]\n{}\n{}\n", setup.fleet, setup.more);
+    text += &format!(
+        "[link]\nlisten = \"{link}\"\n[http]\nlisten = \"{http}\"\n[fleet]\n{}\n{}\n",
+        setup.fleet, setup.more
+    );
     for (number, identity) in keys.identities.iter().enumerate() {
         let key = identity.public().to_text(Peer::Observer);
         text += &format!("[[observer]]\nname = \"{}\"\nkey = \"{}\"\n", observer_name(number), key.as_str());
@@ -217,7 +220,8 @@ mod tests {
 
     #[test]
     fn a_log_says_where_a_relay_listens_once_it_is_all_there() {
-        let text = "INFO relay takes observers on 127.0.0.1:7, as varta-relay:abc\nINFO relay serves http://127.0.0.1:8\n";
+        let text =
+            "INFO relay takes observers on 127.0.0.1:7, as varta-relay:abc\nINFO relay serves http://127.0.0.1:8\n";
         let at = |text: &str| text.parse::<SocketAddr>().unwrap();
         assert_eq!(opened(text).unwrap().unwrap(), (at("127.0.0.1:7"), at("127.0.0.1:8")));
         assert!(opened(&text[..text.len() - 1]).is_none(), "its line may not be whole yet");

@@ -18,8 +18,7 @@ use super::{
     units::Units,
 };
 use crate::{
-    clock,
-    machine,
+    clock, machine,
     spine::{grouped, median},
 };
 
@@ -151,10 +150,18 @@ fn rows(snapshot: &Snapshot) -> Vec<Row> {
             "  meanwhile, longest answer of /healthz, /api/v1/fleet",
             format!("{:.0}, {:.0} ms", most(|round| round.healthz.most_ms), most(|round| round.fleet.most_ms)),
         )
-        .beside(format!("p50 {:.1}, {:.1} ms", of(|round| round.healthz.p50_ms), of(|round| round.fleet.p50_ms))),
+        .beside(format!(
+            "p50 {:.1}, {:.1} ms",
+            of(|round| round.healthz.p50_ms),
+            of(|round| round.fleet.p50_ms)
+        )),
         Row::new(
             "  meanwhile, longest answer of /healthz, /api/v1/fleet, while the grid is made",
-            format!("{:.0}, {:.0} ms", most(|round| round.grid.healthz.most_ms), most(|round| round.grid.fleet.most_ms)),
+            format!(
+                "{:.0}, {:.0} ms",
+                most(|round| round.grid.healthz.most_ms),
+                most(|round| round.grid.fleet.most_ms)
+            ),
         ),
     ];
     if let Some(last) = snapshot.rounds.last() {

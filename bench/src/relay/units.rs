@@ -98,7 +98,13 @@ impl Units {
 
     /// What moves of one; `turn` makes it another than before.
     pub(crate) fn touch(&self, number: u32, turn: u32) -> Touch {
-        Touch { handle: number, age_ms: Some((number + turn) % 1000), span_ms: Some(SPAN_MS), payload: turn, lag_us: 80 }
+        Touch {
+            handle: number,
+            age_ms: Some((number + turn) % 1000),
+            span_ms: Some(SPAN_MS),
+            payload: turn,
+            lag_us: 80,
+        }
     }
 }
 
