@@ -11,6 +11,9 @@ use varta_vlp::{
 
 use crate::fleet::{SavedIncident, SavedUnit, Silence, UnitKey};
 
+/// More than most rows have, bytes.
+const ROW: usize = 512;
+
 /// A unit as the file has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct UnitRow {
@@ -26,17 +29,25 @@ pub(crate) struct UnitRow {
 }
 
 impl UnitRow {
-    pub(crate) fn of(saved: &SavedUnit) -> Self {
+    pub(crate) fn of(saved: SavedUnit) -> Self {
         Self {
             owner: saved.key.owner.to_string(),
             unit: saved.key.unit.0,
             pid: saved.key.pid,
-            agent: saved.agent.clone(),
-            name: saved.unit.clone(),
+            agent: saved.agent,
+            name: saved.unit,
             shown_pid: saved.pid,
-            observers: saved.observers.clone(),
-            labels: saved.labels.clone(),
+            observers: saved.observers,
+            labels: saved.labels,
         }
+    }
+
+    /// As the file has it.
+    fn written(&self) -> Box<[u8]> {
+        let mut out = Vec::with_capacity(ROW);
+        // All of its fields have a text form.
+        let _ = serde_json::to_writer(&mut out, self);
+        out.into()
     }
 
     /// The unit that it stands for, if it stands for one.
@@ -73,7 +84,9 @@ const TURNS: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct PendingUnit {
-    pub(super) row: Option<UnitRow>,
+    /// As the file has it, in one piece: where a million of them were written, the allocator would gather their pieces for
+    /// most of a second, on whichever thread asks it next.
+    pub(super) row: Option<Box<[u8]>>,
     /// From when on which verdict.
     pub(super) turns: Vec<(u64, u8)>,
 }
@@ -92,15 +105,19 @@ impl Pending {
     /// A unit has another verdict from this instant on.
     pub(crate) fn turn(&mut self, key: Vec<u8>, row: Option<UnitRow>, at_ms: u64, verdict: Option<Verdict>) {
         let unit = self.units.entry(key).or_default();
-        if row.is_some() {
-            unit.row = row;
+        if let Some(row) = row {
+            unit.row = Some(row.written());
         }
         let turn = (at_ms, code_of(verdict));
         let full = unit.turns.len() >= TURNS;
         match unit.turns.last_mut() {
             Some(last) if last.0 >= at_ms => last.1 = turn.1,
             Some(last) if full => *last = turn,
-            _ => unit.turns.push(turn),
+            _ => {
+                // Most have one.
+                unit.turns.reserve_exact(1);
+                unit.turns.push(turn);
+            }
         }
     }
 

@@ -78,8 +78,7 @@ impl Store {
                     }
                 };
                 if let Some(row) = &unit.row {
-                    // All of its fields have a text form.
-                    units.insert(number, &*serde_json::to_vec(row).unwrap_or_default())?;
+                    units.insert(number, &**row)?;
                 }
                 for (at_ms, code) in &unit.turns {
                     turns.insert((number, *at_ms), *code)?;
