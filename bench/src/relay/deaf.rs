@@ -5,7 +5,8 @@
 //! once a second; medians of the last fifteen seconds before and of the last fifteen while the relay is deaf are compared,
 //! and the run fails if the second is higher by more than the bound, if the kernel dropped a datagram, or if fewer
 //! beats were accepted by a twentieth. Stalls are read from the observer's own event stream, from each deadline on. In the
-//! end the relay reads again, and what it was told has to come to what the observer knows.
+//! end 500 more turn up and die, which the relay does not know; then it reads again, and what it was told has to come to
+//! what the observer knows.
 
 use std::{
     collections::HashMap,
@@ -43,6 +44,8 @@ use crate::{
 
 const LIVING: u32 = 10_000;
 const DYING: u32 = 1000;
+/// So many more turn up, and die, while the relay is deaf.
+const MORE: u32 = 500;
 /// Lives, and seconds, with a relay that reads and with one that does not.
 const BEFORE: u32 = 8;
 const DEAF: u32 = 12;
@@ -189,11 +192,11 @@ fn sample(pid: u32) -> (std::sync::mpsc::Sender<()>, thread::JoinHandle<Vec<u64>
 }
 
 /// Has all who die live and die once; how late each was told, microseconds.
-fn die(mortals: &mut Mortals, events: &std::sync::mpsc::Receiver<News>) -> anyhow::Result<Vec<u64>> {
+fn die(mortals: &mut Mortals, count: u32, events: &std::sync::mpsc::Receiver<News>) -> anyhow::Result<Vec<u64>> {
     let mut deadlines = mortals.live(End::Apart)?;
     let last = deadlines.values().max().copied().context("somebody dies")?;
     let mut late = Vec::new();
-    while late.len() < DYING as usize {
+    while late.len() < count as usize {
         let left = (last + LIMIT).saturating_sub(clock::realtime());
         match events.recv_timeout(left) {
             Ok(News::Stall(stall)) => {
@@ -202,7 +205,7 @@ fn die(mortals: &mut Mortals, events: &std::sync::mpsc::Receiver<News>) -> anyho
             }
             Ok(News::Lagged(by)) => bail!("{by} events could not be kept for their reader"),
             Ok(News::Blind) => bail!("the observer could not see: this machine is too busy for the figure"),
-            Err(_) => bail!("of {DYING} agents that died, {} were told", late.len()),
+            Err(_) => bail!("of {count} agents that died, {} were told", late.len()),
         }
     }
     Ok(late)
@@ -220,7 +223,7 @@ fn stretch(
     let (end, thread) = sample(receiver.id());
     let mut late = Vec::new();
     for _ in 0..lives {
-        late.extend(die(mortals, events)?);
+        late.extend(die(mortals, DYING, events)?);
     }
     drop(end);
     let resident = thread.join().map_err(|_| anyhow::anyhow!("the one who reads memory has panicked"))?;
@@ -309,6 +312,10 @@ pub(crate) fn take(bench: &Bench) -> anyhow::Result<Found> {
     let before = stretch(&observer, &picture, &mut mortals, &events, BEFORE)?;
     deaf.send_replace(true);
     let silent = stretch(&observer, &picture, &mut mortals, &events, DEAF)?;
+    let mut more = Mortals::new(&bench.keys.observer, observer.address(), DYING + MORE)?;
+    die(&mut more, DYING + MORE, &events)?;
+    let (missed, slots) = (looked().1, known(&observer)?);
+    ensure!(missed != slots, "the relay knows what happened while it was deaf");
     deaf.send_replace(false);
     let again = clock::boottime();
     let same = clock::wait_for(CATCH_UP, || Ok((looked().1 == known(&observer)?).then(clock::boottime)))?;
