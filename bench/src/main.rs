@@ -20,6 +20,20 @@
 //! | `restore` | from the start of an observer to its first answer, with a million agents on disk | [`spine::restore`] |
 //! | `idle` | how often an observer is woken that has nothing to do | [`spine::idle`] |
 //! | `memory` | resident memory per agent | [`spine::memory`] |
+//!
+//! `varta-bench relay` takes those of `varta relay`, which has the first core, before [observers that the bench plays](relay)
+//! over QUIC on the second.
+//!
+//! | figure | what it is | where |
+//! |---|---|---|
+//! | `snapshot` | a million units told by one observer, and the grid of them served | [`relay::snapshot`] |
+//! | `memory` | resident memory per unit | [`relay::memory`] |
+//! | `deltas` | changes that one core takes in, and what each costs | [`relay::deltas`] |
+//! | `told` | from a stall to an event, a page and a webhook | [`relay::told`] |
+//! | `dashboards` | what fifty open pages cost, and how late they are | [`relay::dashboards`] |
+//! | `resync` | from a killed relay's start until its picture is whole | [`relay::resync`] |
+//! | `link` | the link beside a bare QUIC stream | [`relay::link`] |
+//! | `deaf` | an observer whose relay does not read | [`relay::deaf`] |
 
 #![forbid(unsafe_code)]
 

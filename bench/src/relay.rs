@@ -3,34 +3,23 @@
 //! What is measured is `varta relay` as it ships: a process of its own in the release build on the first core, with a state
 //! directory, HTTP open. What feeds it are observers that the bench plays itself on the second core, over QUIC, with the
 //! link and the report that real ones have, and as many messages under way.
-//!
-//! | figure | what it is | where |
-//! |---|---|---|
-//! | `snapshot` | a million units told by one observer, and the grid of them served | [`snapshot`] |
-//! | `memory` | resident memory per unit | [`memory`] |
-//! | `deltas` | changes that one core takes in, and what each costs | [`deltas`] |
-//! | `told` | from a stall to an event, a page and a webhook | [`told`] |
-//! | `dashboards` | what fifty open pages cost, and how late they are | [`dashboards`] |
-//! | `resync` | from a killed relay's start until its picture is whole | [`resync`] |
-//! | `link` | the link beside a bare QUIC stream | [`link`] |
-//! | `deaf` | an observer whose relay does not read | [`deaf`] |
 
 mod asking;
-mod dashboards;
-mod deaf;
-mod deltas;
+pub(crate) mod dashboards;
+pub(crate) mod deaf;
+pub(crate) mod deltas;
 mod feeder;
 mod hook;
-mod link;
-mod memory;
+pub(crate) mod link;
+pub(crate) mod memory;
 mod page;
 mod report;
-mod resync;
+pub(crate) mod resync;
 mod server;
 mod session;
 pub(crate) mod sink;
-mod snapshot;
-mod told;
+pub(crate) mod snapshot;
+pub(crate) mod told;
 mod units;
 
 use std::{path::PathBuf, time::Duration};

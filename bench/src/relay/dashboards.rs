@@ -6,6 +6,7 @@
 //! there; a page is told of changes four times a second.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -76,19 +77,18 @@ struct Looker {
     thread: thread::JoinHandle<anyhow::Result<Vec<u64>>>,
 }
 
-fn look(mut page: Page, begun: Begun, numbers: Arc<std::collections::HashMap<String, u32>>) -> Looker {
+fn look(mut page: Page, begun: Begun, numbers: Arc<HashMap<String, u32>>) -> Looker {
     let bytes = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&bytes);
     let thread = thread::spawn(move || {
         let (mut delays, mut shown) = (Vec::new(), vec![false; begun.len()]);
-        while let Some((bytes, delta)) = page.next()? {
-            counted.fetch_add(bytes as u64, Ordering::Relaxed);
-            let Some((at, delta)) = delta else { continue };
-            for row in delta.rows.iter().filter(|row| row.4 == Verdict::Stalled as u8) {
-                let number = *numbers.get(&*row.1).context("a unit that nobody told")? as usize;
+        while let Some(line) = page.next()? {
+            counted.fetch_add(line.bytes as u64, Ordering::Relaxed);
+            for agent in line.delta.iter().flat_map(super::page::Delta::stalled) {
+                let number = *numbers.get(agent).context("a unit that nobody told")? as usize;
                 let since = begun[number].load(Ordering::Acquire);
                 if !std::mem::replace(&mut shown[number], true) && since > 0 {
-                    delays.push(us(at).saturating_sub(since));
+                    delays.push(us(line.at).saturating_sub(since));
                 }
             }
         }
@@ -120,7 +120,7 @@ impl Talk {
             let mut items = Vec::new();
             let turn = self.step / 2;
             for place in 0..TURNING {
-                if self.step % 2 == 0 {
+                if self.step.is_multiple_of(2) {
                     let number = Self::stalling(turn, place);
                     self.begun[number as usize].store(us(clock::boottime()), Ordering::Release);
                     items.push(Item::Entry(self.units.entry(number, Verdict::Stalled)));
@@ -170,7 +170,8 @@ pub(crate) fn take(bench: &Bench) -> anyhow::Result<Found> {
     }
     // Units that have turned already are no news.
     begun.iter().for_each(|begun| begun.store(0, Ordering::Release));
-    let numbers = Arc::new((0..UNITS).map(|number| (units.name(number).to_owned(), number)).collect());
+    let numbers: Arc<HashMap<_, _>> =
+        Arc::new((0..UNITS).map(|number| (units.name(number).to_owned(), number)).collect());
     let (cpu, began) = (server.cpu_ns()?, clock::boottime());
     let pages = (0..PAGES).map(|_| Page::open(server.http)).collect::<anyhow::Result<Vec<_>>>()?;
     let (opened, opened_cpu) = (clock::boottime() - began, server.cpu_ns()? - cpu);

@@ -1,7 +1,6 @@
 //! A dashboard, as the page in a browser is one: the grid once, then its changes as they come.
 
 use std::{
-    borrow::Cow,
     io::{BufRead as _, BufReader},
     net::SocketAddr,
     time::Duration,
@@ -9,6 +8,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, de::IgnoredAny};
+use varta_vlp::subject::Verdict;
 
 use super::asking::Asker;
 use crate::clock;
@@ -22,28 +22,43 @@ struct Grid {
 }
 
 /// A row: its place, agent, unit, pid, verdict, since when, when heard, span, observers, labels, flags.
+type Whole = (u32, String, String, u32, u8, u64, u64, u64, IgnoredAny, u32, u8);
+
+/// What of a row counts here.
 #[derive(Deserialize)]
-pub(crate) struct Row<'a>(
-    u32,
-    #[serde(borrow)] pub(crate) Cow<'a, str>,
-    IgnoredAny,
-    u32,
-    /// The verdict by number.
-    pub(crate) u8,
-    u64,
-    u64,
-    u64,
-    IgnoredAny,
-    u32,
-    u8,
-);
+#[serde(from = "Whole")]
+pub(crate) struct Row {
+    pub(crate) agent: String,
+    /// By number.
+    pub(crate) verdict: u8,
+}
+
+impl From<Whole> for Row {
+    fn from((_, agent, _, _, verdict, ..): Whole) -> Self {
+        Self { agent, verdict }
+    }
+}
 
 /// What changed.
 #[derive(Deserialize)]
-pub(crate) struct Delta<'a> {
-    #[serde(borrow)]
-    pub(crate) rows: Vec<Row<'a>>,
-    pub(crate) touch: Vec<IgnoredAny>,
+pub(crate) struct Delta {
+    pub(crate) rows: Vec<Row>,
+}
+
+impl Delta {
+    /// Agents of which it says that they are stalled.
+    pub(crate) fn stalled(&self) -> impl Iterator<Item = &str> {
+        self.rows.iter().filter(|row| row.verdict == Verdict::Stalled as u8).map(|row| &*row.agent)
+    }
+}
+
+/// A line of a dashboard's stream.
+pub(crate) struct Line {
+    /// Its length.
+    pub(crate) bytes: usize,
+    /// When it was read, time since boot.
+    pub(crate) at: Duration,
+    pub(crate) delta: Option<Delta>,
 }
 
 /// An open dashboard.
@@ -65,33 +80,29 @@ impl Page {
         Ok(Self { rows: grid.rows.len(), reader, line: String::new() })
     }
 
-    /// Waits for the next line of the stream: its bytes, and what changed, if it says that, with when it was read, time since
-    /// boot. `None` at the end of the stream.
-    pub(crate) fn next(&mut self) -> anyhow::Result<Option<(usize, Option<(Duration, Delta<'_>)>)>> {
+    /// Waits for the next line of the stream; `None` at its end.
+    pub(crate) fn next(&mut self) -> anyhow::Result<Option<Line>> {
         self.line.clear();
         let Ok(bytes @ 1..) = self.reader.read_line(&mut self.line) else { return Ok(None) };
-        let read = clock::boottime();
+        let at = clock::boottime();
         if self.line.starts_with("event:") && self.line.contains("reset") {
             bail!("the relay has a dashboard fetch the grid again");
         }
         let data = self.line.strip_prefix("data:").map(str::trim).filter(|data| data.len() > 2);
         let delta = data.map(serde_json::from_str).transpose().context("a delta")?;
-        Ok(Some((bytes, delta.map(|delta| (read, delta)))))
+        Ok(Some(Line { bytes, at, delta }))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use varta_vlp::subject::Verdict;
-
     use super::*;
 
     #[test]
     fn a_delta_says_whose_verdict_is_which() {
-        let text = r#"{"epoch":"a","seq":3,"labels":{"1":{"site":"ams"}},
-            "rows":[[7,"web.a","main",12,3,1700000000000,0,2250,[0],1,0]],"touch":[[1,2,3]],"gone":[]}"#;
-        let delta: Delta<'_> = serde_json::from_str(text).unwrap();
-        assert_eq!((&*delta.rows[0].1, delta.rows[0].4), ("web.a", Verdict::Stalled as u8));
-        assert_eq!(delta.touch.len(), 1);
+        let text = r#"{"epoch":"a","seq":3,"labels":{"1":{"site":"ams"}},"rows":[[7,"web.a","main",12,3,1700000000000,0,2250,[0],
+            1,0],[8,"web.b","main",13,0,1700000000000,0,2250,[0],1,0]],"touch":[[1,2,3]],"gone":[]}"#;
+        let delta: Delta = serde_json::from_str(text).unwrap();
+        assert_eq!((delta.rows.len(), delta.stalled().collect::<Vec<_>>()), (2, vec!["web.a"]));
     }
 }

@@ -126,10 +126,9 @@ fn follow_page(http: SocketAddr, sender: Sender<Heard>) -> anyhow::Result<()> {
     let mut page = Page::open(http)?;
     thread::spawn(move || {
         // At its end nothing more is told, which is noticed there.
-        while let Ok(Some((_, delta))) = page.next() {
-            let Some((at, delta)) = delta else { continue };
-            for row in delta.rows.iter().filter(|row| row.4 == Verdict::Stalled as u8) {
-                if sender.send(Heard { by: By::Page, agent: row.1.to_string(), at }).is_err() {
+        while let Ok(Some(line)) = page.next() {
+            for agent in line.delta.iter().flat_map(super::page::Delta::stalled) {
+                if sender.send(Heard { by: By::Page, agent: agent.to_owned(), at: line.at }).is_err() {
                     return;
                 }
             }
