@@ -11,8 +11,8 @@ use varta_vlp::{
 
 use crate::fleet::{SavedIncident, SavedUnit, Silence, UnitKey};
 
-/// More than most rows have, bytes.
-const ROW: usize = 512;
+/// More than most rows have in one piece, bytes.
+const PIECE: usize = 256;
 
 /// A unit as the file has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,12 +42,35 @@ impl UnitRow {
         }
     }
 
-    /// As the file has it.
-    fn written(&self) -> Box<[u8]> {
-        let mut out = Vec::with_capacity(ROW);
-        // All of its fields have a text form.
-        let _ = serde_json::to_writer(&mut out, self);
+    /// In one piece, to wait: each text and each number behind its length.
+    fn pack(&self) -> Box<[u8]> {
+        let numbers = [self.unit, self.pid, self.shown_pid].map(u32::to_le_bytes);
+        let texts = [&self.owner, &self.agent, &self.name].map(String::as_bytes);
+        let rest = [self.labels.as_slice()].into_iter().chain(self.observers.iter().map(String::as_bytes));
+        let mut out = Vec::with_capacity(PIECE);
+        for part in numbers.iter().map(<[u8; 4]>::as_slice).chain(texts).chain(rest) {
+            // None is as long as that.
+            out.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
+            out.extend_from_slice(part);
+        }
         out.into()
+    }
+
+    /// What was packed.
+    pub(super) fn unpack(mut packed: &[u8]) -> Option<Self> {
+        let mut part = || {
+            let (len, rest) = packed.split_first_chunk()?;
+            let (part, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+            packed = rest;
+            Some(part)
+        };
+        let number = |part: &[u8]| part.try_into().ok().map(u32::from_le_bytes);
+        let text = |part: &[u8]| String::from_utf8(part.to_vec()).ok();
+        let [unit, pid, shown_pid] = [number(part()?)?, number(part()?)?, number(part()?)?];
+        let [owner, agent, name] = [text(part()?)?, text(part()?)?, text(part()?)?];
+        let labels = part()?.to_vec();
+        let observers = std::iter::from_fn(part).map(text).collect::<Option<_>>()?;
+        Some(Self { owner, unit, pid, agent, name, shown_pid, observers, labels })
     }
 
     /// The unit that it stands for, if it stands for one.
@@ -84,7 +107,7 @@ const TURNS: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct PendingUnit {
-    /// As the file has it, in one piece: where a million of them were written, the allocator would gather their pieces for
+    /// Packed in one piece: where the many pieces of a million of them were given back, the allocator would gather them for
     /// most of a second, on whichever thread asks it next.
     pub(super) row: Option<Box<[u8]>>,
     /// From when on which verdict.
@@ -106,7 +129,7 @@ impl Pending {
     pub(crate) fn turn(&mut self, key: Vec<u8>, row: Option<UnitRow>, at_ms: u64, verdict: Option<Verdict>) {
         let unit = self.units.entry(key).or_default();
         if let Some(row) = row {
-            unit.row = Some(row.written());
+            unit.row = Some(row.pack());
         }
         let turn = (at_ms, code_of(verdict));
         let full = unit.turns.len() >= TURNS;
