@@ -261,11 +261,11 @@ fn rows(found: &Deaf) -> Vec<Row> {
     let fewer = 1.0 - deaf.accepted_per_s / before.accepted_per_s;
     vec![
         Row::new(
-            format!("an observer of 11,000 agents while its relay is deaf for {:.0} s: growth, KiB", deaf.seconds),
-            format!("{:.0}", growth / 1024.0),
+            format!("an observer of 11,000 agents while its relay is deaf for {:.0} s: growth", deaf.seconds),
+            format!("{:.0} KiB", growth / 1024.0),
         )
         .beside(format!("from {} KiB", grouped((found.resident_before / 1024) as f64)))
-        .at_most(growth, BOUND as f64, " B")
+        .at_most(growth / 1024.0, (BOUND / 1024) as f64, " KiB")
         .must(),
         Row::new("  beats accepted a second", grouped(deaf.accepted_per_s))
             .beside(format!("before {}", grouped(before.accepted_per_s)))
