@@ -20,6 +20,20 @@
 //! | `restore` | from the start of an observer to its first answer, with a million agents on disk | [`spine::restore`] |
 //! | `idle` | how often an observer is woken that has nothing to do | [`spine::idle`] |
 //! | `memory` | resident memory per agent | [`spine::memory`] |
+//!
+//! `varta-bench relay` takes those of `varta relay`, which has the first core, before [observers that the bench plays](relay)
+//! over QUIC on the second.
+//!
+//! | figure | what it is | where |
+//! |---|---|---|
+//! | `snapshot` | a million units told by one observer, and the grid of them served | [`relay::snapshot`] |
+//! | `memory` | resident memory per unit | [`relay::memory`] |
+//! | `deltas` | changes that one core takes in, and what each costs | [`relay::deltas`] |
+//! | `told` | from a stall to an event, a page and a webhook | [`relay::told`] |
+//! | `dashboards` | what fifty open pages cost, and how late they are | [`relay::dashboards`] |
+//! | `resync` | from a killed relay's start until its picture is whole | [`relay::resync`] |
+//! | `link` | the link beside a bare QUIC stream | [`relay::link`] |
+//! | `deaf` | an observer whose relay does not read | [`relay::deaf`] |
 
 #![forbid(unsafe_code)]
 
@@ -40,6 +54,7 @@ mod metrics;
 mod mortals;
 mod process;
 mod receiver;
+mod relay;
 mod spine;
 
 use std::{io::Write as _, process::ExitCode};
@@ -58,6 +73,8 @@ struct Args {
 enum Verb {
     /// Cost, capacity, lateness, idleness and memory of one observer on this machine.
     Spine(spine::SpineArgs),
+    /// What a relay of a million units costs, tells and stands.
+    Relay(relay::RelayArgs),
     /// The limit by itself: receives and opens, and answers each line on standard input with its counts.
     Bare(bare::BareArgs),
     /// How soon deaths are told and how often the living are accused, in simulated worlds, beside other detectors.
@@ -70,6 +87,9 @@ enum Verb {
     Churn(churn::ChurnArgs),
     /// One who asks an observer for everything without a pause.
     Asks(spine::served::AsksArgs),
+    /// One end of a stream, for the relay's figures.
+    #[command(hide = true)]
+    Sink(relay::sink::SinkArgs),
     /// Genuine agents in one process, to stand beside a flood.
     Agents(agents::AgentsArgs),
     /// Our observer of local processes beside the published varta-watch 0.2.0, on the same processes.
@@ -82,12 +102,14 @@ enum Verb {
 fn main() -> ExitCode {
     let result = match Args::parse().verb {
         Verb::Spine(args) => spine::run(&args),
+        Verb::Relay(args) => relay::run(&args),
         Verb::Bare(args) => bare::run(&args),
         Verb::Detection(args) => detection::run(&args),
         Verb::Exec(args) => exec::run(&args),
         Verb::Flood(args) => flood::run(&args),
         Verb::Asks(args) => spine::served::asks(&args),
         Verb::Churn(args) => churn::run(&args),
+        Verb::Sink(args) => relay::sink::run(&args),
         Verb::Agents(args) => agents::run(&args),
         Verb::Local(args) => local::run(&args),
         Verb::LocalAgent(args) => local::agent::run(&args),

@@ -50,6 +50,14 @@ pub(crate) struct Setup {
     every_core: bool,
     unfiltered: bool,
     state: Option<PathBuf>,
+    relay: Option<Reporting>,
+}
+
+/// To whom an observer reports, and as whom.
+struct Reporting {
+    name: String,
+    relay: SocketAddr,
+    pin: String,
 }
 
 impl Setup {
@@ -76,6 +84,11 @@ impl Setup {
     /// It keeps its state in this directory, which outlives it.
     pub(crate) fn with_state(self, state: PathBuf) -> Self {
         Self { state: Some(state), ..self }
+    }
+
+    /// It reports, as `name`, to the relay of key `pin`.
+    pub(crate) fn reporting(self, name: String, relay: SocketAddr, pin: String) -> Self {
+        Self { relay: Some(Reporting { name, relay, pin }), ..self }
     }
 }
 
@@ -147,9 +160,15 @@ impl Receiver {
             }
             None => String::new(),
         };
+        let (name, relay) = match &setup.relay {
+            Some(Reporting { name, relay, pin }) => {
+                (name.as_str(), format!("\n[relay]\naddress = \"{relay}\"\npin = \"{pin}\"\n"))
+            }
+            None => ("measured", String::new()),
+        };
         let config = format!(
-            "[observer]\nname = \"measured\"\nstate_dir = {}\nkey_file = {}\n{roster_file}\n[[listen]]\nsealed = \
-             \"127.0.0.1:0\"\nkernel_filter = \"{}\"\n\n[http]\nlisten = \"127.0.0.1:0\"\n\n[metrics]\nper_agent = \"{}\"\n",
+            "[observer]\nname = \"{name}\"\nstate_dir = {}\nkey_file = {}\n{roster_file}\n[[listen]]\nsealed = \
+             \"127.0.0.1:0\"\nkernel_filter = \"{}\"\n\n[http]\nlisten = \"127.0.0.1:0\"\n\n[metrics]\nper_agent = \"{}\"\n{relay}",
             quoted(&state)?,
             quoted(&loader.key)?,
             if setup.unfiltered { "off" } else { "auto" },

@@ -59,7 +59,7 @@ fn remember(store: &Store, fleet: &Fleet, now: Now, change: &Change) {
         Change::Unit { place, name, to, since_ms, .. } => {
             let key = key_of(&name.key, name.observer.as_deref());
             let row = fleet.saved_unit(*place).filter(|saved| saved.key == name.key);
-            let row = row.map(|saved| UnitRow::of(&saved));
+            let row = row.map(UnitRow::of);
             // What is gone is gone from now on.
             let at_ms = if to.is_some() { *since_ms } else { now.wall.0 / MILLI };
             store.note(|pending| pending.turn(key, row, at_ms, *to));

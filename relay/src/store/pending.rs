@@ -12,6 +12,9 @@ use varta_vlp::{
 use super::Mark;
 use crate::fleet::{SavedIncident, SavedUnit, Silence, UnitKey};
 
+/// More than most rows have in one piece, bytes.
+const PIECE: usize = 256;
+
 /// A unit as the file has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct UnitRow {
@@ -27,17 +30,48 @@ pub(crate) struct UnitRow {
 }
 
 impl UnitRow {
-    pub(crate) fn of(saved: &SavedUnit) -> Self {
+    pub(crate) fn of(saved: SavedUnit) -> Self {
         Self {
             owner: saved.key.owner.to_string(),
             unit: saved.key.unit.0,
             pid: saved.key.pid,
-            agent: saved.agent.clone(),
-            name: saved.unit.clone(),
+            agent: saved.agent,
+            name: saved.unit,
             shown_pid: saved.pid,
-            observers: saved.observers.clone(),
-            labels: saved.labels.clone(),
+            observers: saved.observers,
+            labels: saved.labels,
         }
+    }
+
+    /// In one piece, to wait: each text and each number behind its length.
+    fn pack(&self) -> Box<[u8]> {
+        let numbers = [self.unit, self.pid, self.shown_pid].map(u32::to_le_bytes);
+        let texts = [&self.owner, &self.agent, &self.name].map(String::as_bytes);
+        let rest = [self.labels.as_slice()].into_iter().chain(self.observers.iter().map(String::as_bytes));
+        let mut out = Vec::with_capacity(PIECE);
+        for part in numbers.iter().map(<[u8; 4]>::as_slice).chain(texts).chain(rest) {
+            // None is as long as that.
+            out.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
+            out.extend_from_slice(part);
+        }
+        out.into()
+    }
+
+    /// What was packed.
+    pub(super) fn unpack(mut packed: &[u8]) -> Option<Self> {
+        let mut part = || {
+            let (len, rest) = packed.split_first_chunk()?;
+            let (part, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+            packed = rest;
+            Some(part)
+        };
+        let number = |part: &[u8]| part.try_into().ok().map(u32::from_le_bytes);
+        let text = |part: &[u8]| String::from_utf8(part.to_vec()).ok();
+        let [unit, pid, shown_pid] = [number(part()?)?, number(part()?)?, number(part()?)?];
+        let [owner, agent, name] = [text(part()?)?, text(part()?)?, text(part()?)?];
+        let labels = part()?.to_vec();
+        let observers = std::iter::from_fn(part).map(text).collect::<Option<_>>()?;
+        Some(Self { owner, unit, pid, agent, name, shown_pid, observers, labels })
     }
 
     /// The unit that it stands for, if it stands for one.
@@ -74,7 +108,9 @@ const TURNS: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct PendingUnit {
-    pub(super) row: Option<UnitRow>,
+    /// Packed in one piece: where the many pieces of a million of them were given back, the allocator would gather them for
+    /// most of a second, on whichever thread asks it next.
+    pub(super) row: Option<Box<[u8]>>,
     /// From when on which verdict.
     pub(super) turns: Vec<(u64, u8)>,
 }
@@ -95,15 +131,19 @@ impl Pending {
     /// A unit has another verdict from this instant on.
     pub(crate) fn turn(&mut self, key: Vec<u8>, row: Option<UnitRow>, at_ms: u64, verdict: Option<Verdict>) {
         let unit = self.units.entry(key).or_default();
-        if row.is_some() {
-            unit.row = row;
+        if let Some(row) = row {
+            unit.row = Some(row.pack());
         }
         let turn = (at_ms, code_of(verdict));
         let full = unit.turns.len() >= TURNS;
         match unit.turns.last_mut() {
             Some(last) if last.0 >= at_ms => last.1 = turn.1,
             Some(last) if full => *last = turn,
-            _ => unit.turns.push(turn),
+            _ => {
+                // Most have one.
+                unit.turns.reserve_exact(1);
+                unit.turns.push(turn);
+            }
         }
     }
 

@@ -41,7 +41,7 @@ fn key(unit: &SavedUnit) -> Vec<u8> {
 }
 
 fn turn(store: &Store, unit: &SavedUnit, at_ms: u64, verdict: Option<Verdict>) {
-    store.note(|pending| pending.turn(key(unit), Some(UnitRow::of(unit)), at_ms, verdict));
+    store.note(|pending| pending.turn(key(unit), Some(UnitRow::of(unit.clone())), at_ms, verdict));
 }
 
 fn open(directory: &Path) -> Store {
@@ -291,7 +291,7 @@ fn what_waits_is_bounded_and_keeps_the_newest() {
     let web = unit("web-1");
     for at in 0..1000 {
         let verdict = if at % 2 == 0 { Verdict::Up } else { Verdict::Stalled };
-        pending.turn(key(&web), Some(UnitRow::of(&web)), START + at, Some(verdict));
+        pending.turn(key(&web), Some(UnitRow::of(web.clone())), START + at, Some(verdict));
     }
     let unit = &pending.units[&key(&web)];
     assert_eq!((unit.turns.len(), unit.turns.last()), (64, Some(&(START + 999, Verdict::Stalled as u8))));
@@ -304,5 +304,8 @@ fn what_waits_is_bounded_and_keeps_the_newest() {
     assert_eq!(pending.marks, [((11, 1), Some(Mark::Waits)), ((11, 2), None)].into());
     let unit = &pending.units[&key(&web)];
     assert_eq!((unit.turns.len(), unit.turns.last()), (64, Some(&(START + 2000, super::pending::GONE))));
-    assert!(unit.row.is_some());
+    let packed = unit.row.as_deref().unwrap();
+    assert_eq!(UnitRow::unpack(packed), Some(UnitRow::of(web)));
+    // Of one that is cut short nothing is made up; only where observers end cannot be seen.
+    assert!((0..68).all(|end| UnitRow::unpack(&packed[..end]).is_none()));
 }

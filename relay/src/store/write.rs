@@ -5,7 +5,7 @@ use redb::{Durability, ReadableTable as _};
 use super::{
     Store,
     open::open_again,
-    pending::Pending,
+    pending::{Pending, UnitRow},
     tables::{ALIVE, INCIDENTS, MARKS, META, NUMBERS, SILENCES, TURNS, UNITS},
 };
 
@@ -78,9 +78,9 @@ impl Store {
                         next - 1
                     }
                 };
-                if let Some(row) = &unit.row {
+                if let Some(row) = unit.row.as_deref().and_then(UnitRow::unpack) {
                     // All of its fields have a text form.
-                    units.insert(number, &*serde_json::to_vec(row).unwrap_or_default())?;
+                    units.insert(number, &*serde_json::to_vec(&row).unwrap_or_default())?;
                 }
                 for (at_ms, code) in &unit.turns {
                     turns.insert((number, *at_ms), *code)?;
