@@ -195,10 +195,9 @@ impl Stage {
     }
 }
 
-fn told(from_deadline: bool, settle: &str, mut late: HashMap<By, Vec<u64>>) -> anyhow::Result<Told> {
+fn told(from_deadline: bool, settle: &str, stalls: usize, mut late: HashMap<By, Vec<u64>>) -> anyhow::Result<Told> {
     let mut of = |by| Late::of(late.remove(&by).unwrap_or_default());
     let settle_ms = humantime::parse_duration(settle)?.as_secs_f64() * 1e3;
-    let stalls = 0;
     Ok(Told { from_deadline, settle_ms, stalls, events: of(By::Events), page: of(By::Page), hook: of(By::Hook) })
 }
 
@@ -221,7 +220,7 @@ fn from_word(bench: &Bench, settle: &str) -> anyhow::Result<Told> {
         clock::pass((at + GAP).saturating_sub(clock::boottime()));
     }
     let late = stage.late(&stalls)?;
-    Ok(Told { stalls: stalls.len(), ..told(false, settle, late)? })
+    told(false, settle, stalls.len(), late)
 }
 
 /// From a deadline at a real observer.
@@ -259,7 +258,7 @@ fn from_deadline(bench: &Bench, settle: &str) -> anyhow::Result<Told> {
         clock::pass(Duration::from_secs(2));
         stage.heard.try_iter().for_each(drop);
     }
-    Ok(Told { stalls: count, ..told(true, settle, late)? })
+    told(true, settle, count, late)
 }
 
 fn rows(told: &Told) -> Vec<Row> {
