@@ -65,8 +65,13 @@ pub(super) fn lay_over(turns: &[(u64, Option<Verdict>)], gaps: &[(u64, u64)], fr
         }
         push(at, end, verdict.name());
     }
-    if let Some(last) = segments.last_mut().filter(|last| last.to_ms == Some(now)) {
-        last.to_ms = None;
+    match (segments.last_mut(), turns.last()) {
+        (Some(last), _) if last.to_ms == Some(now) => last.to_ms = None,
+        // It became known in this very millisecond.
+        (_, Some((start, Some(verdict)))) if *start >= now => {
+            segments.push(Turn { from_ms: *start, to_ms: None, verdict: verdict.name() });
+        }
+        _ => {}
     }
     segments
 }
@@ -134,6 +139,10 @@ mod tests {
         assert_eq!(short(&laid), expected);
         assert_eq!(short(&lay_over(&turns, &[(0, 1000)], 250, 600)), [(250, 400, "unseen"), (500, 0, "unseen")]);
         assert_eq!(short(&lay_over(&[(100, UP), (200, UP)], &[], 150, 300)), [(150, 0, "up")]);
+        assert_eq!(short(&lay_over(&[(300, UP)], &[], 0, 300)), [(300, 0, "up")], "known in this very millisecond");
+        let again = [(100, UP), (200, None), (300, UP)];
+        assert_eq!(short(&lay_over(&again, &[], 0, 300)), [(100, 200, "up"), (300, 0, "up")]);
+        assert_eq!(short(&lay_over(&again[..2], &[], 0, 300)), [(100, 200, "up")]);
     }
 
     #[test]
