@@ -169,8 +169,8 @@ impl Default for History {
 /// One `[[webhook]]`: who is told of incidents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Webhook {
-    /// Where to, `http://` or `https://`; empty where `url_file` says it.
-    pub url: String,
+    /// Where to, `http://` or `https://`; none where `url_file` says it.
+    pub url: Option<String>,
     /// File whose one line is the address, where that is a secret.
     pub url_file: Option<PathBuf>,
     /// In which form.
@@ -188,7 +188,7 @@ pub struct Webhook {
 impl Default for Webhook {
     fn default() -> Self {
         Self {
-            url: String::new(),
+            url: None,
             url_file: None,
             kind: WebhookKind::default(),
             token_file: None,

@@ -74,7 +74,7 @@ pub(crate) enum Slot<'a> {
     /// The public key of a peer of this kind.
     Key(&'a mut String, Peer),
     /// Where a webhook is sent to.
-    Url(&'a mut String),
+    Url(&'a mut Option<String>),
     /// The key of a label.
     LabelKey(&'a mut String),
     /// Keys of their own.
@@ -91,7 +91,7 @@ impl Slot<'_> {
     /// Takes a value from the file; relative paths are resolved against `base`. False if its type or form is wrong.
     pub(crate) fn set(&mut self, value: &DeValue<'_>, base: &Path) -> bool {
         match (self, value) {
-            (Self::Name(slot), DeValue::String(text)) => put(slot, Some(Some(text.to_string()))),
+            (Self::Name(slot) | Self::Url(slot), DeValue::String(text)) => put(slot, Some(Some(text.to_string()))),
             (Self::Path(slot), DeValue::String(text)) => {
                 put(slot, (!text.is_empty()).then(|| Some(base.join(text.as_ref()))))
             }
@@ -116,10 +116,9 @@ impl Slot<'_> {
             (Self::Strings(slot, ..), DeValue::Array(array)) => {
                 put(slot, array.iter().map(|item| string(item.get_ref())).collect())
             }
-            (
-                Self::HostAndPort(slot) | Self::Key(slot, _) | Self::Url(slot) | Self::LabelKey(slot),
-                DeValue::String(text),
-            ) => put(slot, Some(text.to_string())),
+            (Self::HostAndPort(slot) | Self::Key(slot, _) | Self::LabelKey(slot), DeValue::String(text)) => {
+                put(slot, Some(text.to_string()))
+            }
             (Self::Labels(slot), DeValue::Table(table)) => {
                 let pairs =
                     table.iter().map(|(key, value)| Some((key.get_ref().to_string(), string(value.get_ref())?)));
@@ -148,7 +147,7 @@ impl Slot<'_> {
             }
             Self::HostAndPort(text) => is_host_and_port(text),
             Self::Key(text, peer) => PublicKey::from_text(*peer, text).is_ok(),
-            Self::Url(text) => is_url(text),
+            Self::Url(url) => url.as_deref().is_none_or(is_url),
             Self::LabelKey(text) => is_label_key(text),
             Self::Table(fields) => fields.iter().all(|field| field.slot.is_in_range()),
             Self::Address(_) | Self::AddressOrOff(_) | Self::Flag(_) | Self::Choice(_) => true,
@@ -240,7 +239,8 @@ impl Slot<'_> {
                 format!("[{}]", texts.join(", "))
             }
             // What a file without it has is nothing that could stand in one.
-            Self::HostAndPort(text) | Self::Key(text, _) | Self::Url(text) | Self::LabelKey(text) => {
+            Self::Url(url) => quote(url.as_deref()?),
+            Self::HostAndPort(text) | Self::Key(text, _) | Self::LabelKey(text) => {
                 quote((!text.is_empty()).then_some(text.as_str())?)
             }
             Self::Labels(labels) => {
@@ -255,7 +255,7 @@ impl Slot<'_> {
     /// Copies the value of the same key of another configuration.
     pub(crate) fn copy(&mut self, from: &Slot<'_>) {
         match (self, from) {
-            (Self::Name(to), Slot::Name(from)) => (**to).clone_from(from),
+            (Self::Name(to), Slot::Name(from)) | (Self::Url(to), Slot::Url(from)) => (**to).clone_from(from),
             (Self::Path(to), Slot::Path(from)) => (**to).clone_from(from),
             (Self::Address(to), Slot::Address(from)) | (Self::AddressOrOff(to), Slot::AddressOrOff(from)) => {
                 **to = **from;
@@ -273,7 +273,6 @@ impl Slot<'_> {
             (Self::Labels(to), Slot::Labels(from)) => (**to).clone_from(from),
             (Self::HostAndPort(to), Slot::HostAndPort(from))
             | (Self::Key(to, _), Slot::Key(from, _))
-            | (Self::Url(to), Slot::Url(from))
             | (Self::LabelKey(to), Slot::LabelKey(from)) => (**to).clone_from(from),
             (Self::Table(to), Slot::Table(from)) => {
                 for (to, from) in to.iter_mut().zip(from) {

@@ -98,3 +98,11 @@ fn each_file_is_told_by_its_sections() {
     assert!(RelayConfig::is_likely(&RelayConfig::default().render()));
     assert!(!RelayConfig::is_likely("[[[") && !RelayConfig::is_likely(""));
 }
+
+#[test]
+fn a_webhook_whose_address_stands_in_a_file_is_written_and_read_again() {
+    let text = format!("{RELAY}[[webhook]]\nurl_file = \"/hook.url\"\n");
+    let config = RelayConfig::parse(&text, Path::new("/relay.toml")).unwrap();
+    config.validate().unwrap();
+    assert_eq!(RelayConfig::parse(&config.render(), Path::new("/relay.toml")).unwrap(), config);
+}

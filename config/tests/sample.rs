@@ -169,7 +169,7 @@ fn commented_out_keys_are_right_too() {
     };
     assert_eq!(relay.observer, [observer]);
     let webhook = Webhook {
-        url: "http://127.0.0.1:8080/hook".to_owned(),
+        url: Some("http://127.0.0.1:8080/hook".to_owned()),
         token_file: Some("/etc/varta/hook.token".into()),
         template: Some("/etc/varta/hook.json".into()),
         ..Webhook::default()

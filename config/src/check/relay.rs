@@ -32,7 +32,7 @@ impl RelayConfig {
         }
         for (index, one) in self.webhook.iter().enumerate() {
             let twin = self.webhook[..index].iter().position(|it| (&it.url, &it.url_file) == (&one.url, &one.url_file));
-            let (url, problem) = match (one.url.is_empty(), one.url_file.is_some(), twin) {
+            let (url, problem) = match (one.url.is_none(), one.url_file.is_some(), twin) {
                 (true, false, _) => ("url", "is missing; write it, or url_file where it is a secret".to_owned()),
                 (false, true, _) => ("url_file", "stands beside url; write one of the two".to_owned()),
                 (is_in_file, _, Some(twin)) => (

@@ -24,7 +24,7 @@ pub(crate) fn open_all(
     for (index, webhook) in webhooks.iter().enumerate() {
         let url = match &webhook.url_file {
             Some(file) => read_url(file)?,
-            None => webhook.url.clone(),
+            None => webhook.url.clone().unwrap_or_default(),
         };
         let number = number_of(&url);
         if !numbers.insert(number) {
@@ -84,7 +84,7 @@ mod tests {
         }
         let webhooks =
             ["http://127.0.0.1:9/a", "http://127.0.0.1:8/", "http://127.0.0.1:9/b?c", "http://127.0.0.1:9/c"]
-                .map(|url| Webhook { url: url.to_owned(), ..Webhook::default() });
+                .map(|url| Webhook { url: Some(url.to_owned()), ..Webhook::default() });
         let hooks = open_all(&webhooks, "relay", None, Marks::new()).unwrap();
         let names: Vec<_> = hooks.iter().map(|hook| hook.name.as_str()).collect();
         let host = "http://127.0.0.1:9";
@@ -107,7 +107,8 @@ mod tests {
         assert!(error.contains("hook.url: is no address") && !error.contains("SECRET"), "{error}");
         let error = open("https://hooks.example/SECRET\n", 0o644).err().unwrap().to_string();
         assert!(error.contains("hook.url") && error.contains("chmod"), "{error}");
-        let twice = [webhook.clone(), Webhook { url: "https://hooks.example/SECRET".to_owned(), ..Webhook::default() }];
+        let twice =
+            [webhook.clone(), Webhook { url: Some("https://hooks.example/SECRET".to_owned()), ..Webhook::default() }];
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         let error = open_all(&twice, "relay", None, Marks::new()).err().unwrap().to_string();
         assert!(error.starts_with("webhook[1]: its address is also that of another"), "{error}");
