@@ -4,7 +4,7 @@ use std::{cell::Cell, io, marker::PhantomData};
 
 use varta_vlp::Status;
 
-use crate::outcome::BeatOutcome;
+use crate::{outcome::BeatOutcome, transport::uds::UdsTransport};
 
 /// What a handle is asked to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub(crate) mod closed {
 /// fn move_to_another_thread<T: Send>() {}
 /// move_to_another_thread::<varta_client::Varta<varta_client::SealedTransport>>();
 /// ```
-pub struct Varta<T: BeatTransport> {
+pub struct Varta<T: BeatTransport = UdsTransport> {
     pub(crate) transport: T,
     /// A handle is `Send` and not `Sync`: two beats at once would have no order.
     not_sync: PhantomData<Cell<()>>,

@@ -2,7 +2,7 @@
 
 mod audience;
 mod builder;
-mod endpoint;
+pub(super) mod endpoint;
 mod error;
 mod resolver;
 mod units;

@@ -11,36 +11,41 @@ use std::{
     time::Duration,
 };
 
-use varta_vlp::{
-    Status,
-    sealed::{Body, Flags},
-};
+use varta_vlp::Status;
 
 pub use builder::UdsBuilder;
 pub use error::UdsConnectError;
 
-use super::course::{Course, matters};
+use super::bare::{Bare, Way};
 use crate::{
     client::{Beat, BeatKind, BeatTransport, Varta, closed},
-    outcome::{BeatError, BeatFault, BeatOutcome, DropReason},
-    process::Process,
-    session::SenderTime,
+    outcome::{BeatOutcome, DropReason},
     sources::{OsSources, Sources},
 };
 
 /// A local socket to the one observer of this host that listens on it.
-pub struct UdsTransport<S: Sources = OsSources> {
-    sources: S,
-    process: Process,
-    path: PathBuf,
-    /// None where the last one led nowhere: the next beat makes another.
-    socket: Option<UnixDatagram>,
-    course: Course,
-    /// When this process connected, nanoseconds of boottime.
-    connected_ns: u64,
-    reconnect_after: u32,
-    misses: u32,
-    fork_recoveries: u64,
+pub struct UdsTransport<S: Sources = OsSources>(Bare<Local, S>);
+
+/// The path of an observer's socket.
+struct Local(PathBuf);
+
+impl Way for Local {
+    type Socket = UnixDatagram;
+
+    fn open(&self) -> io::Result<UnixDatagram> {
+        let socket = UnixDatagram::unbound()?;
+        socket.set_nonblocking(true)?;
+        socket.connect(&self.0)?;
+        Ok(socket)
+    }
+
+    fn send(socket: &UnixDatagram, datagram: &[u8]) -> BeatOutcome {
+        socket.send(datagram).map_or_else(|error| BeatOutcome::from_send_error(&error), |_| BeatOutcome::Sent)
+    }
+
+    fn leads_nowhere(told: DropReason) -> bool {
+        matches!(told, DropReason::NoObserver | DropReason::PeerGone)
+    }
 }
 
 impl Varta<UdsTransport> {
@@ -67,6 +72,14 @@ impl Varta<UdsTransport> {
         Self::local_builder().socket(path).connect()
     }
 
+    /// The same as [`local`](Self::local), as version 0.2 of this crate has it.
+    ///
+    /// # Errors
+    /// That of [`UdsBuilder::connect`], which lies in the error.
+    pub fn connect(path: impl AsRef<Path>) -> io::Result<Self> {
+        Self::local(path).map_err(Into::into)
+    }
+
     /// Begins a handle for a local socket.
     pub fn local_builder() -> UdsBuilder {
         UdsBuilder::new()
@@ -77,133 +90,37 @@ impl<S: Sources> Varta<UdsTransport<S>> {
     /// Says goodbye: the process ends, and well if `status` is ok. A later beat takes it back. Observers of version 0.2
     /// know no goodbyes and refuse it.
     pub fn finish(&mut self, status: Status, payload: u32) -> BeatOutcome {
-        self.transport.send(Beat { status, payload, kind: BeatKind::Final })
+        self.transport.0.send(Beat { status, payload, kind: BeatKind::Final })
     }
 
     /// Announces an absence: nobody is to expect a beat for `absence`, in whole milliseconds, at least one. Observers
     /// hold it to their `max_hold`, 1 h unless they say otherwise; those of version 0.2 refuse it. The last beat's
     /// status and payload are said again.
     pub fn hold(&mut self, absence: Duration) -> BeatOutcome {
-        let beat = self.transport.course.hold(absence);
-        self.transport.send(beat)
+        let beat = self.transport.0.course.hold(absence);
+        self.transport.0.send(beat)
     }
 
     /// The observer's socket.
     #[must_use]
     pub fn socket(&self) -> &Path {
-        &self.transport.path
+        &self.transport.0.way.0
     }
-}
-
-impl<S: Sources> UdsTransport<S> {
-    fn try_send(&mut self, beat: Beat) -> Result<BeatOutcome, BeatError> {
-        if beat.status == Status::Stall {
-            return Err(BeatError::plain(BeatFault::StallStatus, io::ErrorKind::InvalidInput));
-        }
-        let (pid, now) = self.look_around()?;
-        if pid <= 1 {
-            return Err(BeatError::plain(BeatFault::PidOne, io::ErrorKind::InvalidInput));
-        }
-        let body = self.course.body(beat, pid, now.boottime_ns, self.connected_ns);
-        let mut outcome = self.hand_over(&body);
-        if leads_nowhere(outcome) && matters(&body) {
-            outcome = self.hand_over(&body);
-        }
-        self.course.said(&body, now.boottime_ns);
-        self.count_misses(outcome);
-        Ok(outcome)
-    }
-
-    /// Reads pid and clocks, and recovers if this is a forked child.
-    fn look_around(&mut self) -> Result<(u32, SenderTime), BeatError> {
-        let pid = self.sources.pid();
-        let now = self.sources.now().map_err(|error| BeatError::of(BeatFault::Clock, &error))?;
-        if self.process.is_forked(pid) {
-            self.process.enter_child(pid, now.boottime_ns);
-            self.connected_ns = now.boottime_ns;
-            self.course.enter_child();
-            self.socket = None;
-            self.misses = 0;
-            self.fork_recoveries += 1;
-        }
-        Ok((pid, now))
-    }
-
-    /// Sends one datagram, by a new socket where there is none. One that leads nowhere is given up: the observer that
-    /// listens at the path by and by is another.
-    fn hand_over(&mut self, body: &Body) -> BeatOutcome {
-        let socket = match self.socket.take().map_or_else(|| open_socket(&self.path), Ok) {
-            Ok(socket) => socket,
-            Err(error) => return not_opened(&error),
-        };
-        let sent = if is_bare(body) { socket.send(&body.frame.encode()) } else { socket.send(&body.encode()) };
-        let outcome = sent.map_or_else(|error| BeatOutcome::from_send_error(&error), |_| BeatOutcome::Sent);
-        self.socket = Some(socket).filter(|_| !leads_nowhere(outcome));
-        outcome
-    }
-
-    fn count_misses(&mut self, outcome: BeatOutcome) {
-        if outcome == BeatOutcome::Sent {
-            self.misses = 0;
-            return;
-        }
-        self.misses = self.misses.saturating_add(1);
-        if self.reconnect_after > 0 && self.misses >= self.reconnect_after {
-            self.misses = 0;
-            self.socket = None;
-        }
-    }
-}
-
-/// Whether a base frame holds all that `body` has to say. How late a beat is that promises nothing is nobody's concern.
-fn is_bare(body: &Body) -> bool {
-    body.next_due_ms == 0 && body.flags == Flags::default()
-}
-
-const fn leads_nowhere(outcome: BeatOutcome) -> bool {
-    matches!(outcome, BeatOutcome::Dropped(DropReason::NoObserver | DropReason::PeerGone))
-}
-
-/// What it means that no socket can be connected.
-fn not_opened(error: &io::Error) -> BeatOutcome {
-    match BeatOutcome::from_send_error(error) {
-        BeatOutcome::Failed(_) => BeatOutcome::Failed(BeatError::of(BeatFault::NoSocket, error)),
-        told => told,
-    }
-}
-
-/// A new socket, connected to the one at `path`, that never blocks and that no program inherits. Sends nothing,
-/// allocates nothing.
-///
-/// # Errors
-/// The operating system's: nothing there, nobody listening, no permission, no more descriptors.
-fn open_socket(path: &Path) -> io::Result<UnixDatagram> {
-    let socket = UnixDatagram::unbound()?;
-    socket.set_nonblocking(true)?;
-    socket.connect(path)?;
-    Ok(socket)
 }
 
 impl<S: Sources> closed::Closed for UdsTransport<S> {}
 
 impl<S: Sources> BeatTransport for UdsTransport<S> {
     fn send(&mut self, beat: Beat) -> BeatOutcome {
-        match self.try_send(beat) {
-            Ok(outcome) => outcome,
-            Err(error) => BeatOutcome::Failed(error),
-        }
+        self.0.send(beat)
     }
 
-    /// The nonces go on: a new socket is no restart.
     fn reconnect(&mut self) -> io::Result<()> {
-        self.look_around().map_err(BeatError::to_io_error)?;
-        self.socket = Some(open_socket(&self.path)?);
-        self.misses = 0;
-        Ok(())
+        self.0.reconnect()
     }
 
     fn set_reconnect_after(&mut self, beats: u32) {
-        self.reconnect_after = beats;
+        self.0.reconnect_after = beats;
     }
 
     fn clock_regressions(&self) -> u64 {
@@ -211,6 +128,6 @@ impl<S: Sources> BeatTransport for UdsTransport<S> {
     }
 
     fn fork_recoveries(&self) -> u64 {
-        self.fork_recoveries
+        self.0.fork_recoveries
     }
 }

@@ -63,3 +63,18 @@ fn pid_1_is_told_at_once() {
     assert!(matches!(error, UdsConnectError::PidOne));
     assert!(error.to_string().contains("with a key and a unit"), "{error}");
 }
+
+#[test]
+fn the_published_way_connects_too_and_its_errors_say_the_same() {
+    let ear = Ear::new();
+    let mut varta: Varta = Varta::connect(ear.path()).unwrap();
+    assert_eq!(varta.beat(Status::Ok, 5), BeatOutcome::Sent);
+    assert_eq!((ear.next_frame().nonce, varta.clock_regressions(), varta.fork_recoveries()), (1, 0, 0));
+    let error = Varta::connect("/nowhere/varta.sock").unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+    assert!(
+        error.to_string().contains("/nowhere/varta.sock") && error.to_string().contains("start the observer"),
+        "{error}"
+    );
+    assert_eq!(Varta::connect("").unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
+}

@@ -6,12 +6,11 @@ use std::{
 };
 
 use super::{
-    super::course::{Course, whole_ms},
-    UdsConnectError, UdsTransport, open_socket,
+    super::{bare::Bare, course::whole_ms},
+    Local, UdsConnectError, UdsTransport,
 };
 use crate::{
     client::Varta,
-    process::Process,
     sources::{OsSources, Sources},
 };
 
@@ -62,29 +61,10 @@ impl UdsBuilder {
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
-    pub fn connect_with<S: Sources>(self, mut sources: S) -> Result<Varta<UdsTransport<S>>, UdsConnectError> {
+    pub fn connect_with<S: Sources>(self, sources: S) -> Result<Varta<UdsTransport<S>>, UdsConnectError> {
         let Self { path, every, reconnect_after } = self;
-        let pid = sources.pid();
-        if pid <= 1 {
-            return Err(UdsConnectError::PidOne);
-        }
         UdsConnectError::check_path(&path)?;
-        let now = sources.now().map_err(UdsConnectError::Clock)?;
-        let process = Process::enter(pid, now.boottime_ns).map_err(UdsConnectError::ForkDetection)?;
-        let socket = match open_socket(&path) {
-            Ok(socket) => socket,
-            Err(error) => return Err(UdsConnectError::of(path, error)),
-        };
-        Ok(Varta::over(UdsTransport {
-            sources,
-            process,
-            path,
-            socket: Some(socket),
-            course: Course::new(whole_ms(every)),
-            connected_ns: now.boottime_ns,
-            reconnect_after,
-            misses: 0,
-            fork_recoveries: 0,
-        }))
+        let bare = Bare::connect(Local(path.clone()), sources, whole_ms(every), reconnect_after);
+        Ok(Varta::over(UdsTransport(bare.map_err(|problem| UdsConnectError::of(path, problem))?)))
     }
 }

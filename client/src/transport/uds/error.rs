@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::super::bare::NoWay;
+
 /// Why a handle for a local socket cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -69,13 +71,35 @@ impl UdsConnectError {
         }
     }
 
-    pub(super) fn of(path: PathBuf, error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::NotFound => Self::Missing { path },
-            io::ErrorKind::ConnectionRefused => Self::Refused { path },
-            io::ErrorKind::PermissionDenied => Self::Denied { path },
-            _ => Self::NoWay { path, source: error },
+    pub(super) fn of(path: PathBuf, problem: NoWay) -> Self {
+        match problem {
+            NoWay::PidOne => Self::PidOne,
+            NoWay::Clock(error) => Self::Clock(error),
+            NoWay::ForkDetection(error) => Self::ForkDetection(error),
+            NoWay::Socket(error) => match error.kind() {
+                io::ErrorKind::NotFound => Self::Missing { path },
+                io::ErrorKind::ConnectionRefused => Self::Refused { path },
+                io::ErrorKind::PermissionDenied => Self::Denied { path },
+                _ => Self::NoWay { path, source: error },
+            },
         }
+    }
+
+    fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::NoPath | Self::PathTooLong { .. } => io::ErrorKind::InvalidInput,
+            Self::Missing { .. } => io::ErrorKind::NotFound,
+            Self::Refused { .. } => io::ErrorKind::ConnectionRefused,
+            Self::Denied { .. } => io::ErrorKind::PermissionDenied,
+            Self::PidOne => io::ErrorKind::Unsupported,
+            Self::Clock(source) | Self::ForkDetection(source) | Self::NoWay { source, .. } => source.kind(),
+        }
+    }
+}
+
+impl From<UdsConnectError> for io::Error {
+    fn from(error: UdsConnectError) -> Self {
+        Self::new(error.kind(), error)
     }
 }
 
@@ -86,7 +110,8 @@ mod tests {
 
     #[test]
     fn errors_name_the_path_and_what_to_do() {
-        let told = |errno: Errno| UdsConnectError::of("/run/varta.sock".into(), errno.into()).to_string();
+        let told =
+            |errno: Errno| UdsConnectError::of("/run/varta.sock".into(), NoWay::Socket(errno.into())).to_string();
         for (errno, advice) in [
             (Errno::ENOENT, "start the observer"),
             (Errno::ECONNREFUSED, "start it again"),
