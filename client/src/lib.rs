@@ -10,6 +10,8 @@
 //!
 //! [`Ticker`] beats from a thread for programs without a loop of their own, as long as they make progress.
 //!
+//! The folder `examples` has a pre-fork server, a pool of threads, a job of cron and a program on tokio.
+//!
 //! * [`session`] and [`salt`]: when a session begins, how frames are stamped and salted. Pure, for simulators and the
 //!   curious.
 //! * [`keyfile`]: agent key files, and the rules for every file that holds a secret.
