@@ -2,6 +2,7 @@
 
 mod bare;
 mod course;
+mod last_word;
 pub(crate) mod sealed;
 pub(crate) mod udp;
 pub(crate) mod uds;

@@ -42,7 +42,7 @@ pub(super) struct Bare<W: Way, S> {
     socket: Option<W::Socket>,
     pub(super) course: Course,
     /// When this process connected, nanoseconds of boottime.
-    connected_ns: u64,
+    pub(super) connected_ns: u64,
     pub(super) reconnect_after: u32,
     misses: u32,
     pub(super) fork_recoveries: u64,

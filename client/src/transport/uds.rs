@@ -27,6 +27,7 @@ use crate::{
 pub struct UdsTransport<S: Sources = OsSources>(Bare<Local, S>);
 
 /// The path of an observer's socket.
+#[derive(Clone)]
 struct Local(PathBuf);
 
 impl Way for Local {
@@ -99,6 +100,18 @@ impl<S: Sources> Varta<UdsTransport<S>> {
     pub fn hold(&mut self, absence: Duration) -> BeatOutcome {
         let beat = self.transport.0.course.hold(absence);
         self.transport.0.send(beat)
+    }
+
+    /// Has every panic of this process told, in whichever thread: a critical beat with the terminal nonce and payload 0,
+    /// by a socket of its own, without allocating. The hook that was in force before is called after it. A forked child
+    /// tells its own panics. Where the process survives the panic, its next beat takes the end back.
+    ///
+    /// To be called once: each call adds one more such beat.
+    ///
+    /// # Errors
+    /// There is no way to the observer.
+    pub fn tell_panics(&self) -> io::Result<()> {
+        self.transport.0.tell_panics()
     }
 
     /// The observer's socket.
