@@ -1,5 +1,7 @@
 //! `varta exec`: any program becomes an agent. It beats while the program lives and says how it ended.
 
+mod notify;
+
 use std::{
     io::IsTerminal as _,
     os::unix::process::ExitStatusExt as _,
@@ -23,6 +25,7 @@ use tokio::{
 };
 use varta_client::Status;
 
+use self::notify::Notify;
 use crate::{
     agent::{AgentArgs, Handle, NoHandle},
     duration,
@@ -53,6 +56,13 @@ pub(crate) struct ExecArgs {
     /// Beat this often, promising each next beat within this time.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration::parse)]
     every: Duration,
+    /// Listen to what the program tells a service manager (sd_notify): it is degraded until READY=1, while it reloads and
+    /// after STOPPING=1. What it says is handed on to the manager above, if there is one.
+    #[arg(long)]
+    notify: bool,
+    /// Expect WATCHDOG=1 from the program at least this often, once it is ready; it falls silent when that does not come.
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, requires = "notify")]
+    watchdog: Option<Duration>,
     /// The program and its arguments.
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<std::ffi::OsString>,
@@ -116,7 +126,13 @@ impl Link {
 async fn watch_over(args: &ExecArgs, mut link: Link) -> anyhow::Result<ExitCode> {
     let mut signals = pass_on()?;
     let Some((program, arguments)) = args.command.split_first() else { return Ok(ExitCode::from(crate::USAGE)) };
-    let mut child = match Command::new(program).args(arguments).spawn() {
+    let mut notify = args.notify.then(|| Notify::open(args.watchdog)).transpose()?;
+    let mut command = Command::new(program);
+    command.args(arguments);
+    if let Some(notify) = &notify {
+        notify.tell(&mut command);
+    }
+    let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {
             crate::complain(&anyhow::anyhow!("{}: cannot be run: {error}", Path::new(program).display()));
@@ -136,10 +152,17 @@ async fn watch_over(args: &ExecArgs, mut link: Link) -> anyhow::Result<ExitCode>
                 }
                 send(&child, signal);
             }
+            () = listen(&mut notify) => {}
             _ = pace.tick() => {
                 let stopped = child.id().is_some_and(is_stopped);
-                let said = if stopped { Status::Critical } else { Status::Ok };
-                link.beat(said).await;
+                let said = match &notify {
+                    _ if stopped => Some(Status::Critical),
+                    Some(notify) => notify.status(),
+                    None => Some(Status::Ok),
+                };
+                if let Some(said) = said {
+                    link.beat(said).await;
+                }
             }
         }
     };
@@ -148,6 +171,13 @@ async fn watch_over(args: &ExecArgs, mut link: Link) -> anyhow::Result<ExitCode>
     }
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
+}
+
+async fn listen(notify: &mut Option<Notify>) {
+    match notify {
+        Some(notify) => notify.listen().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Signals to pass on, and whether each asks for a stop. From a terminal, Ctrl-C and Ctrl-\ reach the program by

@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
+    io::{BufRead as _, BufReader},
     net::UdpSocket,
-    path::PathBuf,
-    process::{Command, Output},
+    os::unix::net::UnixDatagram,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
     time::Duration,
 };
 
@@ -52,6 +54,20 @@ impl Listener {
             .output()
             .unwrap();
         (output, self.heard())
+    }
+
+    /// The next beat, unless there is none for a while.
+    fn next(&self) -> Option<Body> {
+        let mut buffer = [0; MAX_LEN];
+        let len = self.socket.recv(&mut buffer).ok()?;
+        let datagram = &mut buffer[..len];
+        let header = Header::parse(datagram).unwrap();
+        Some(Message::parse(&header, open::open(&self.secret, datagram).unwrap()).unwrap().body)
+    }
+
+    /// Whether there is a beat of this status by and by.
+    fn hears(&self, status: Status) -> bool {
+        (0..1000).any(|_| self.next().is_some_and(|body| body.frame.status == status))
     }
 
     /// Everything that has arrived.
@@ -158,4 +174,47 @@ fn a_bad_key_runs_nothing() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("bad.agent.key:"), "{said}");
     assert!(listener.heard().is_empty());
+}
+
+#[test]
+fn a_program_that_notifies_is_believed_and_its_manager_too() {
+    let listener = Listener::new();
+    let folder = tempfile::tempdir().unwrap();
+    let above = UnixDatagram::bind(folder.path().join("manager")).unwrap();
+    above.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_varta"))
+        .args(["exec", "--unit", "job", "--every", "20ms", "--notify", "--watchdog", "500ms", "--key"])
+        .arg(&listener.key)
+        .args(["--", "sh", "-c", "echo $NOTIFY_SOCKET $WATCHDOG_USEC $WATCHDOG_PID; read line; exit 0"])
+        .env("NOTIFY_SOCKET", folder.path().join("manager"))
+        .env("WATCHDOG_PID", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = String::new();
+    BufReader::new(program.stdout.take().unwrap()).read_line(&mut told).unwrap();
+    let (path, usec) = told.trim_end().split_once(' ').unwrap();
+    assert_eq!(usec.trim_end(), "500000", "and no pid");
+    let said = UnixDatagram::unbound().unwrap();
+    let say = |message: &str| {
+        said.send_to(message.as_bytes(), path).unwrap();
+        let mut bytes = [0; 64];
+        let len = above.recv(&mut bytes).unwrap();
+        assert_eq!(&bytes[..len], message.as_bytes(), "handed on");
+    };
+    assert!(listener.hears(Status::Degraded), "it starts");
+    say("READY=1");
+    assert!(listener.hears(Status::Ok));
+    assert!((0..1000).any(|_| listener.next().is_none()), "no pulse: it falls silent");
+    say("WATCHDOG=1");
+    assert!(listener.hears(Status::Ok));
+    say("WATCHDOG=trigger");
+    assert!(listener.hears(Status::Critical));
+    say("STOPPING=1\nWATCHDOG=1");
+    assert!(listener.hears(Status::Degraded));
+    drop(program.stdin.take());
+    assert!(program.wait().unwrap().success());
+    assert_eq!(last_words(&listener.heard()), (true, false, Status::Ok, 0));
+    assert!(!Path::new(path).exists(), "nothing is left behind");
 }
