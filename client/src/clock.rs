@@ -1,9 +1,6 @@
 //! The only place of this crate that reads a clock.
 
-use std::{
-    io,
-    time::{Duration, Instant},
-};
+use std::io;
 
 use nix::time::{ClockId, clock_gettime};
 
@@ -15,13 +12,6 @@ use crate::session::SenderTime;
 /// The operating system's, where a clock is missing or may not be read.
 pub(crate) fn now() -> io::Result<SenderTime> {
     Ok(SenderTime { realtime_ns: read(ClockId::CLOCK_REALTIME)?, boottime_ns: read(ClockId::CLOCK_BOOTTIME)? })
-}
-
-/// A stopwatch that starts now, and stands still while the host sleeps, as the program does.
-#[expect(clippy::disallowed_methods, reason = "this is the room where clocks are read")]
-pub(crate) fn stopwatch() -> impl Fn() -> Duration {
-    let began = Instant::now();
-    move || began.elapsed()
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the room where clocks are read")]

@@ -1,5 +1,6 @@
 //! Beats from a thread, for as long as the program makes progress.
 
+mod clock;
 mod pace;
 
 use std::{
@@ -19,7 +20,6 @@ use varta_vlp::Status;
 use self::pace::{Pace, Watch};
 use crate::{
     client::{BeatTransport, Varta},
-    clock,
     outcome::BeatOutcome,
     process::Process,
 };
@@ -108,7 +108,7 @@ impl<T: BeatTransport + 'static> Ticker<T> {
         if every.is_zero() || within.is_zero() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a ticker needs times above zero"));
         }
-        let process = Process::enter(std::process::id(), clock::now()?.boottime_ns)?;
+        let process = Process::enter(std::process::id(), crate::clock::now()?.boottime_ns)?;
         let shared = Arc::new(Shared {
             ended: AtomicBool::new(false),
             says: AtomicU64::new(packed(Status::Ok, 0)),

@@ -1,8 +1,8 @@
 //! Rules about crates: who may depend on whom.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, process::Command};
 
-use crate::{none, read, walk};
+use crate::{none, read, repository, walk};
 
 fn dependencies(manifest: &str) -> BTreeSet<String> {
     let table: toml::Table = read(manifest).parse().unwrap();
@@ -51,6 +51,30 @@ fn dependencies_point_one_way() {
             .extend(ours.filter(|name| !allowed.contains(&name.as_str())).map(|name| format!("{folder} -> {name}")));
     }
     none(&offenders, "a dependency against the architecture");
+}
+
+/// What a program compiles that uses the client: names and versions, build dependencies too.
+fn built_with(package: &str) -> BTreeSet<String> {
+    let done = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--locked", "-e", "normal,build", "--prefix", "none", "-f", "{p}", "-p", package])
+        .current_dir(repository())
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let text = String::from_utf8(done.stdout).unwrap();
+    let crates = text.lines().map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" "));
+    crates.filter(|line| !line.is_empty()).collect()
+}
+
+#[test]
+fn who_uses_the_client_compiles_little() {
+    let built = built_with("varta-client");
+    assert!(built.iter().any(|one| one.starts_with("varta-vlp ")), "{built:?}");
+    assert!(built.len() <= 50, "{} crates: {built:?}", built.len());
+    let heavy = ["tokio ", "rustls ", "quinn ", "mio ", "axum "];
+    let offenders: Vec<_> =
+        built.iter().filter(|one| heavy.iter().any(|name| one.starts_with(name))).cloned().collect();
+    none(&offenders, "what no program is to compile for its heartbeat");
 }
 
 #[test]
