@@ -38,6 +38,18 @@ impl Verdict {
         Self::Unknown,
     ];
 
+    /// Every verdict, in the order in which people are to look at them: what needs somebody first, and what is well last.
+    pub const WORST_FIRST: [Self; Self::ALL.len()] = [
+        Self::Stalled,
+        Self::Critical,
+        Self::Missing,
+        Self::Unknown,
+        Self::Degraded,
+        Self::Held,
+        Self::Departed,
+        Self::Up,
+    ];
+
     /// The verdict's published name.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -164,5 +176,10 @@ mod tests {
     #[test]
     fn classes_are_ordered_by_trust() {
         assert!(Class::ALL.is_sorted());
+    }
+
+    #[test]
+    fn every_verdict_has_its_place_among_the_worst() {
+        assert!(Verdict::ALL.iter().all(|verdict| Verdict::WORST_FIRST.contains(verdict)));
     }
 }

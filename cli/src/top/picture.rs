@@ -9,16 +9,7 @@ use super::text::shown;
 use crate::status::verdict_of;
 
 /// Verdicts, the worst first, as the dashboard has them.
-pub(super) const WORST: [Verdict; Verdict::ALL.len()] = [
-    Verdict::Stalled,
-    Verdict::Critical,
-    Verdict::Missing,
-    Verdict::Unknown,
-    Verdict::Degraded,
-    Verdict::Held,
-    Verdict::Departed,
-    Verdict::Up,
-];
+pub(super) const WORST: [Verdict; Verdict::ALL.len()] = Verdict::WORST_FIRST;
 
 /// Labels that tell where a unit is come before others.
 const PLACES: [&str; 5] = ["region", "site", "zone", "host", "role"];

@@ -18,21 +18,10 @@ pub(super) fn by_verdict(counts: [u32; Verdict::ALL.len()]) -> BTreeMap<&'static
     Verdict::ALL.into_iter().map(Verdict::name).zip(counts).collect()
 }
 
-/// Verdicts, the worst first.
-const WORST: [Verdict; Verdict::ALL.len()] = [
-    Verdict::Stalled,
-    Verdict::Critical,
-    Verdict::Missing,
-    Verdict::Unknown,
-    Verdict::Degraded,
-    Verdict::Held,
-    Verdict::Departed,
-    Verdict::Up,
-];
-
 /// The worst verdict that any unit has; up where there are none.
 pub(super) fn worst(counts: [u32; Verdict::ALL.len()]) -> &'static str {
-    let found = WORST.into_iter().find(|verdict| counts.get(*verdict as usize).is_some_and(|count| *count > 0));
+    let found =
+        Verdict::WORST_FIRST.into_iter().find(|verdict| counts.get(*verdict as usize).is_some_and(|count| *count > 0));
     found.unwrap_or(Verdict::Up).name()
 }
 
