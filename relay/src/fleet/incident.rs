@@ -425,6 +425,11 @@ impl Fleet {
 
     fn keep_closed(&mut self, incident: Incident) {
         self.incidents.closed.push_back(incident);
+        self.drop_closed();
+    }
+
+    /// Keeps as many of those that are over as are to be known, the newest.
+    pub(super) fn drop_closed(&mut self) {
         while self.incidents.closed.len() > self.limits.incidents_kept {
             self.incidents.closed.pop_front();
         }

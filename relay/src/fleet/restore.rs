@@ -132,6 +132,7 @@ impl Fleet {
         (incident.title, incident.evidence) = (saved.title, saved.evidence);
         (incident.closed_ms, incident.most, incident.acked) = (saved.closed_ms, saved.most, saved.acked);
         self.incidents.restore(incident.known());
+        self.drop_closed();
         self.incidents.wake(self.at());
     }
 }

@@ -296,6 +296,17 @@ fn open_before(id: u64, kind: Kind, subject: &str) -> SavedIncident {
 }
 
 #[test]
+fn of_what_was_over_before_a_restart_no_more_is_known_than_else() {
+    let mut rig = Rig::new(&["obs-1"]);
+    for id in 1..=3 * Limits::default().incidents_kept as u64 {
+        let saved = SavedIncident { closed_ms: Some(id), ..open_before(id, Kind::Unit, "web-1/api") };
+        rig.fleet.restore_incident(rig.now, saved);
+    }
+    let known: Vec<_> = rig.fleet.closed_incidents().map(|incident| incident.id.0).collect();
+    assert_eq!((known.len(), known[0]), (Limits::default().incidents_kept, 3000));
+}
+
+#[test]
 fn what_ended_while_the_relay_was_away_is_over_soon_after_all_have_said_everything() {
     let mut rig = Rig::new(&["obs-1", "obs-2"]);
     for (id, kind, subject) in
