@@ -103,7 +103,7 @@ pub(crate) struct Counts {
 /// One target: where notices are handed in.
 #[derive(Clone)]
 pub(crate) struct Hook {
-    desk: Arc<Desk>,
+    inbox: Arc<Inbox>,
     /// Its address without what may be secret in it.
     pub(crate) name: String,
     pub(crate) counts: Arc<Counts>,
@@ -133,17 +133,17 @@ impl Hook {
         if let Err(error) = std::thread::Builder::new().name("varta-webhook".to_owned()).spawn(move || target.run()) {
             tracing::error!(webhook = name, "no thread can be started for a webhook: {error}");
         }
-        Ok(Self { desk: Arc::new(Desk(shared)), name, counts })
+        Ok(Self { inbox: Arc::new(Inbox(shared)), name, counts })
     }
 
     /// Hands in a notice, without waiting for what is being sent.
     pub(crate) fn tell(&self, notice: Notice) {
-        let mut state = self.desk.0.state();
+        let mut state = self.inbox.0.state();
         let lost = state.queue.update(Clock::now().mono, notice);
         self.counts.lost.fetch_add(lost, Ordering::Relaxed);
         self.counts.waiting.store(state.queue.len() as u64, Ordering::Relaxed);
         drop(state);
-        self.desk.0.wake.notify_one();
+        self.inbox.0.wake.notify_one();
     }
 }
 
@@ -174,9 +174,9 @@ impl Shared {
 }
 
 /// Where notices are handed in; with the last of these the target's thread ends.
-struct Desk(Arc<Shared>);
+struct Inbox(Arc<Shared>);
 
-impl Drop for Desk {
+impl Drop for Inbox {
     fn drop(&mut self) {
         self.0.state().ended = true;
         self.0.wake.notify_one();
