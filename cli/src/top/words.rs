@@ -112,7 +112,12 @@ fn incident(one: &Incident, look: Look) -> Vec<Line<'static>> {
     let severity = if one.critical { "critical" } else { "warning" };
     let mut lines = vec![
         Line::styled(format!(" #{} {}", one.id, one.title), look.strong()),
-        Line::raw(format!(" {severity}, {}, {} units", one.kind, count(one.count))),
+        Line::raw(format!(
+            " {severity}, {}, {} {}",
+            one.kind,
+            count(one.count),
+            if one.count == 1 { "unit" } else { "units" }
+        )),
     ];
     if let Some(open) = one.open_ms {
         lines.push(Line::raw(format!(" open for {}", span(open))));
