@@ -149,6 +149,51 @@ impl<W: Way, S: Sources> Bare<W, S> {
     }
 }
 
+/// Makes a transport of a type that has a [`Bare`] in it and nothing else.
+macro_rules! sends_bare_frames {
+    ($transport:ident) => {
+        impl<S: $crate::Sources> $crate::client::closed::Closed for $transport<S> {}
+
+        impl<S: $crate::Sources> $crate::BeatTransport for $transport<S> {
+            fn send(&mut self, beat: $crate::Beat) -> $crate::BeatOutcome {
+                self.0.send(beat)
+            }
+
+            fn reconnect(&mut self) -> std::io::Result<()> {
+                self.0.reconnect()
+            }
+
+            fn set_reconnect_after(&mut self, beats: u32) {
+                self.0.reconnect_after = beats;
+            }
+
+            fn clock_regressions(&self) -> u64 {
+                0
+            }
+
+            fn fork_recoveries(&self) -> u64 {
+                self.0.fork_recoveries
+            }
+        }
+
+        impl<S: $crate::Sources> $crate::Varta<$transport<S>> {
+            /// Has every panic of this process told, in whichever thread: a critical beat with the terminal nonce and
+            /// payload 0, by a socket of its own, without allocating. The hook that was in force before is called after
+            /// it. A forked child tells its own panics. Where the process survives the panic, its next beat takes the end
+            /// back.
+            ///
+            /// To be called once: each call adds one more such beat.
+            ///
+            /// # Errors
+            /// There is no way to the observer.
+            pub fn tell_panics(&self) -> std::io::Result<()> {
+                self.transport.0.tell_panics()
+            }
+        }
+    };
+}
+pub(super) use sends_bare_frames;
+
 /// Whether a base frame holds all that `body` has to say. How late a beat is that promises nothing is nobody's concern.
 fn is_bare(body: &Body) -> bool {
     body.next_due_ms == 0 && body.flags == Flags::default()

@@ -16,9 +16,9 @@ use varta_vlp::Status;
 pub use builder::UdsBuilder;
 pub use error::UdsConnectError;
 
-use super::bare::{Bare, Way};
+use super::bare::{Bare, Way, sends_bare_frames};
 use crate::{
-    client::{Beat, BeatKind, BeatTransport, Varta, closed},
+    client::{Beat, BeatKind, Varta},
     outcome::{BeatOutcome, DropReason},
     sources::{OsSources, Sources},
 };
@@ -102,18 +102,6 @@ impl<S: Sources> Varta<UdsTransport<S>> {
         self.transport.0.send(beat)
     }
 
-    /// Has every panic of this process told, in whichever thread: a critical beat with the terminal nonce and payload 0,
-    /// by a socket of its own, without allocating. The hook that was in force before is called after it. A forked child
-    /// tells its own panics. Where the process survives the panic, its next beat takes the end back.
-    ///
-    /// To be called once: each call adds one more such beat.
-    ///
-    /// # Errors
-    /// There is no way to the observer.
-    pub fn tell_panics(&self) -> io::Result<()> {
-        self.transport.0.tell_panics()
-    }
-
     /// The observer's socket.
     #[must_use]
     pub fn socket(&self) -> &Path {
@@ -121,26 +109,4 @@ impl<S: Sources> Varta<UdsTransport<S>> {
     }
 }
 
-impl<S: Sources> closed::Closed for UdsTransport<S> {}
-
-impl<S: Sources> BeatTransport for UdsTransport<S> {
-    fn send(&mut self, beat: Beat) -> BeatOutcome {
-        self.0.send(beat)
-    }
-
-    fn reconnect(&mut self) -> io::Result<()> {
-        self.0.reconnect()
-    }
-
-    fn set_reconnect_after(&mut self, beats: u32) {
-        self.0.reconnect_after = beats;
-    }
-
-    fn clock_regressions(&self) -> u64 {
-        0
-    }
-
-    fn fork_recoveries(&self) -> u64 {
-        self.0.fork_recoveries
-    }
-}
+sends_bare_frames!(UdsTransport);
