@@ -10,7 +10,12 @@ use std::{
 
 use varta_vlp::{AgentId, AudienceId, UnitId};
 
-use crate::fork::{self, Claim, Wiped};
+use crate::{
+    fork::{self, Claim, Wiped},
+    outcome::{BeatError, BeatFault},
+    session::SenderTime,
+    sources::Sources,
+};
 
 /// Handed down to children, so that no two processes of one family get the same.
 static SERIAL: AtomicU32 = AtomicU32::new(0);
@@ -51,13 +56,27 @@ impl Process {
         Ok(Self { wiped, mark, first_connect_ns })
     }
 
+    /// Reads pid and clocks, and enters the child if this is one: whether it did. What the handle has of its parent is to be
+    /// forgotten then. Allocates nothing and waits for nobody.
+    ///
+    /// # Errors
+    /// A clock cannot be read.
+    pub(crate) fn look_around(&mut self, sources: &mut impl Sources) -> Result<(u32, SenderTime, bool), BeatError> {
+        let pid = sources.pid();
+        let now = sources.now().map_err(|error| BeatError::of(BeatFault::Clock, &error))?;
+        let is_child = self.is_forked(pid);
+        if is_child {
+            self.enter_child(pid, now.boottime_ns);
+        }
+        Ok((pid, now, is_child))
+    }
+
     /// Whether this is another process than the one that was entered.
     pub(crate) fn is_forked(&self, pid: u32) -> bool {
         self.wiped.mark.load(Ordering::Acquire) != self.mark || pid_of(self.mark) != pid
     }
 
-    /// Enters the child that a fork made. Allocates nothing and waits for nobody.
-    pub(crate) fn enter_child(&mut self, pid: u32, boottime_ns: u64) {
+    fn enter_child(&mut self, pid: u32, boottime_ns: u64) {
         self.mark = current_mark(self.wiped, pid, boottime_ns);
         self.first_connect_ns = self.wiped.first_connect_ns.load(Ordering::Acquire);
     }

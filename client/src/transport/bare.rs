@@ -98,10 +98,8 @@ impl<W: Way, S: Sources> Bare<W, S> {
 
     /// Reads pid and clocks, and recovers if this is a forked child.
     fn look_around(&mut self) -> Result<(u32, SenderTime), BeatError> {
-        let pid = self.sources.pid();
-        let now = self.sources.now().map_err(|error| BeatError::of(BeatFault::Clock, &error))?;
-        if self.process.is_forked(pid) {
-            self.process.enter_child(pid, now.boottime_ns);
+        let (pid, now, is_child) = self.process.look_around(&mut self.sources)?;
+        if is_child {
             self.connected_ns = now.boottime_ns;
             self.course.enter_child();
             self.socket = None;

@@ -169,10 +169,8 @@ impl<S: Sources> SealedTransport<S> {
 
     /// Reads pid and clocks, and recovers if this is a forked child.
     fn look_around(&mut self) -> Result<(u32, SenderTime), BeatError> {
-        let pid = self.sources.pid();
-        let now = self.sources.now().map_err(|error| BeatError::of(BeatFault::Clock, &error))?;
-        if self.process.is_forked(pid) {
-            self.process.enter_child(pid, now.boottime_ns);
+        let (pid, now, is_child) = self.process.look_around(&mut self.sources)?;
+        if is_child {
             self.unit = UnitId::NONE;
             self.announcement.forget_unit();
             self.course.enter_child();
